@@ -1,0 +1,18 @@
+# Every library from outside, found here and nowhere else; the Debian packages are listed in deploy/packages.txt.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(tomlplusplus REQUIRED)
+find_package(CAF REQUIRED COMPONENTS core io openssl)
+find_package(OpenSSL REQUIRED)
+find_package(tl-expected REQUIRED)
+foreach(module IN ITEMS libpistache libcurl libarchive sqlite3 ext2fs libzstd libisal
+                        libseccomp libcap)
+  pkg_check_modules(${module} REQUIRED IMPORTED_TARGET ${module})
+endforeach()
+find_path(RAPIDJSON_INCLUDE_DIR rapidjson/document.h REQUIRED)
+find_path(BOOST_BEAST_INCLUDE_DIR boost/beast/http.hpp REQUIRED)
+if(NANOBOX_TESTS)
+  find_package(Catch2 2.13 REQUIRED)
+  include(Catch)
+endif()
