@@ -1,0 +1,178 @@
+#include "pipeline/run.hpp"
+
+#include "config/id.hpp"
+#include "pipeline/json_text.hpp"
+
+namespace nanobox {
+
+std::string_view to_string(Concern concern) {
+  switch (concern) {
+    case Concern::image_puller: return "image_puller";
+    case Concern::layer_extractor: return "layer_extractor";
+    case Concern::ext4_builder: return "ext4_builder";
+    case Concern::template_registry: return "template_registry";
+    case Concern::scheduler: return "scheduler";
+    case Concern::ip_allocator: return "ip_allocator";
+    case Concern::network_keeper: return "network_keeper";
+    case Concern::disk_keeper: return "disk_keeper";
+    case Concern::vm_supervisor: return "vm_supervisor";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(StageStatus status) {
+  switch (status) {
+    case StageStatus::pending: return "pending";
+    case StageStatus::running: return "running";
+    case StageStatus::succeeded: return "succeeded";
+    case StageStatus::failed: return "failed";
+    case StageStatus::skipped: return "skipped";
+    case StageStatus::undone: return "undone";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(RunStatus status) {
+  switch (status) {
+    case RunStatus::queued: return "queued";
+    case RunStatus::running: return "running";
+    case RunStatus::succeeded: return "succeeded";
+    case RunStatus::failed: return "failed";
+    case RunStatus::cancelled: return "cancelled";
+  }
+  return "unknown";
+}
+
+RunRecord make_run(std::string pipeline, std::string subject, std::string owner, std::string node_id,
+                   const std::vector<StageDescription>& stages) {
+  RunRecord run{.id = make_id("op"),
+                .pipeline = std::move(pipeline),
+                .subject = std::move(subject),
+                .owner = std::move(owner),
+                .node_id = node_id,
+                .created_at = wall_now()};
+  for (const auto& stage : stages)
+    run.stages.push_back(
+        {.name = std::string(stage.name), .actor = std::string(to_string(stage.concern)), .node_id = node_id});
+  return run;
+}
+
+void stage_started(RunRecord& run, std::size_t stage, WallTime now) {
+  auto& record = run.stages.at(stage);
+  if (!run.started_at) run.started_at = now;
+  run.status = RunStatus::running;
+  if (!record.started_at) record.started_at = now;
+  record.status = StageStatus::running;
+  record.error.reset();
+  ++record.attempts;
+}
+
+void stage_ended(RunRecord& run, std::size_t stage, WallTime now) {
+  auto& record = run.stages.at(stage);
+  if (record.status != StageStatus::running) return;
+  record.status = StageStatus::succeeded;
+  if (record.total_bytes != 0) record.done_bytes = record.total_bytes;
+  record.duration_ms = (now - record.started_at.value_or(now)).count();
+}
+
+void stage_failed(RunRecord& run, std::size_t stage, Error error, WallTime now) {
+  auto& record = run.stages.at(stage);
+  record.status = StageStatus::failed;
+  record.error = std::move(error);
+  record.duration_ms = (now - record.started_at.value_or(now)).count();
+}
+
+void run_ended(RunRecord& run, RunStatus status, std::optional<Error> error, WallTime now) {
+  run.status = status;
+  run.error = std::move(error);
+  run.ended_at = now;
+  for (auto& stage : run.stages)
+    if (stage.status == StageStatus::pending || stage.status == StageStatus::running)
+      stage.status = StageStatus::skipped;
+}
+
+namespace {
+
+void write_stages(JsonWriter& json, const RunRecord& run) {
+  json.StartArray();
+  for (const auto& stage : run.stages) {
+    json.StartObject();
+    put_text(json, "name", stage.name);
+    put_text(json, "status", to_string(stage.status));
+    put_text(json, "actor", stage.actor);
+    put_text(json, "node_id", stage.node_id);
+    put(json, "attempts");
+    json.Uint(stage.attempts);
+    put_time(json, "started_at", stage.started_at);
+    put(json, "duration_ms");
+    json.Int64(stage.status == StageStatus::running && stage.started_at ? (wall_now() - *stage.started_at).count()
+                                                                       : stage.duration_ms);
+    put(json, "bytes");
+    json.Uint64(stage.done_bytes);
+    put(json, "total_bytes");
+    json.Uint64(stage.total_bytes);
+    put_text_or_null(json, "detail", stage.detail);
+    put_error(json, "error", stage.error);
+    json.EndObject();
+  }
+  json.EndArray();
+}
+
+}  // namespace
+
+std::string stages_json(const RunRecord& run) {
+  rapidjson::StringBuffer buffer;
+  JsonWriter json(buffer);
+  write_stages(json, run);
+  return buffer.GetString();
+}
+
+std::string to_json(const RunRecord& run) {
+  rapidjson::StringBuffer buffer;
+  JsonWriter json(buffer);
+  json.StartObject();
+  put_text(json, "id", run.id);
+  put_text(json, "pipeline", run.pipeline);
+  put_text(json, "subject", run.subject);
+  put_text(json, "status", to_string(run.status));
+  put_text(json, "node_id", run.node_id);
+  put_time(json, "started_at", run.started_at);
+  put_time(json, "ended_at", run.ended_at);
+  put(json, "duration_ms");
+  if (run.started_at)
+    json.Int64((run.ended_at.value_or(wall_now()) - *run.started_at).count());
+  else
+    json.Null();
+  put_error(json, "error", run.error);
+  put(json, "stages");
+  write_stages(json, run);
+  json.EndObject();
+  return buffer.GetString();
+}
+
+std::string to_json(const PipelineDescription& pipeline) {
+  rapidjson::StringBuffer buffer;
+  JsonWriter json(buffer);
+  json.StartObject();
+  put_text(json, "name", pipeline.name);
+  put(json, "stages");
+  json.StartArray();
+  for (const auto& stage : pipeline.stages) {
+    json.StartObject();
+    put_text(json, "name", stage.name);
+    put_text(json, "actor", to_string(stage.concern));
+    put_text(json, "input", stage.input);
+    put_text(json, "output", stage.output);
+    put(json, "deadline_ms");
+    json.Int64(stage.deadline.count());
+    put(json, "retries");
+    json.Uint(stage.retries);
+    put_text_or_null(json, "undo", stage.undo);
+    json.EndObject();
+  }
+  json.EndArray();
+  json.EndObject();
+  return buffer.GetString();
+}
+
+}  // namespace nanobox

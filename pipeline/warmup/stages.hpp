@@ -1,0 +1,85 @@
+#pragma once
+
+#include "pipeline/stage.hpp"
+#include "pipeline/template.hpp"
+#include "pipeline/warmup/rootfs/extract.hpp"
+#include "pipeline/warmup/types.hpp"
+
+namespace nanobox {
+
+/// Layers on their way, or nothing to fetch where the built root is in the cache already.
+struct PulledImage {
+  ResolvedImage image;
+  std::shared_ptr<const PullingImage> pulling;  ///< null with `cached`
+  std::optional<BuiltRootfs> cached;
+};
+
+/// Layers indexed, their data at its final place in a half-made root; or the cached root.
+struct IndexedImage {
+  ResolvedImage image;
+  std::shared_ptr<ExtractedImage> extracted;  ///< null with `cached`
+  std::optional<BuiltRootfs> cached;
+};
+
+struct BuiltImage {
+  ResolvedImage image;
+  BuiltRootfs rootfs;
+};
+
+struct ResolveStage {
+  using Input = ImageRequest;
+  using Output = ResolvedImage;
+  static constexpr std::string_view name = "resolve", input = "ImageRequest", output = "ResolvedImage", undo = "";
+  static constexpr Concern concern = Concern::image_puller;
+  static constexpr std::chrono::milliseconds deadline{60'000};
+  static constexpr unsigned retries = 3;
+  static constexpr bool group_start = true, overlaps_next = false, commits = false;
+};
+
+struct PullStage {
+  using Input = ResolvedImage;
+  using Output = PulledImage;
+  static constexpr std::string_view name = "pull", input = "ResolvedImage", output = "PulledImage",
+                                    undo = "stop the downloads; verified blobs stay in the cache";
+  static constexpr Concern concern = Concern::image_puller;
+  static constexpr std::chrono::milliseconds deadline{3'600'000};
+  static constexpr unsigned retries = 3;
+  static constexpr bool group_start = true, overlaps_next = true, commits = false;
+};
+
+struct ExtractStage {
+  using Input = PulledImage;
+  using Output = IndexedImage;
+  static constexpr std::string_view name = "extract", input = "PulledImage", output = "IndexedImage",
+                                    undo = "remove the half-made root";
+  static constexpr Concern concern = Concern::layer_extractor;
+  static constexpr std::chrono::milliseconds deadline{3'600'000};
+  static constexpr unsigned retries = 3;
+  static constexpr bool group_start = false, overlaps_next = false, commits = false;
+};
+
+struct BuildStage {
+  using Input = IndexedImage;
+  using Output = BuiltImage;
+  static constexpr std::string_view name = "build", input = "IndexedImage", output = "BuiltImage",
+                                    undo = "none: a finished root stays in the cache";
+  static constexpr Concern concern = Concern::ext4_builder;
+  static constexpr std::chrono::milliseconds deadline{600'000};
+  static constexpr unsigned retries = 3;
+  static constexpr bool group_start = false, overlaps_next = false, commits = false;
+};
+
+struct PublishStage {
+  using Input = BuiltImage;
+  using Output = Template;
+  static constexpr std::string_view name = "publish", input = "BuiltImage", output = "Template", undo = "";
+  static constexpr Concern concern = Concern::template_registry;
+  static constexpr std::chrono::milliseconds deadline{30'000};
+  static constexpr unsigned retries = 0;
+  static constexpr bool group_start = true, overlaps_next = false, commits = true;
+};
+
+/// Image name → template. `pull` answers as soon as the downloads have started; `extract` follows the bytes.
+using WarmupPipeline = Pipeline<ResolveStage, PullStage, ExtractStage, BuildStage, PublishStage>;
+
+}  // namespace nanobox
