@@ -1,0 +1,11 @@
+#pragma once
+
+#include <string_view>
+
+namespace nanobox {
+
+/// The kinds of record in the control store.
+inline constexpr std::string_view kTemplateKind = "template";
+inline constexpr std::string_view kSandboxKind = "sandbox";
+
+}  // namespace nanobox

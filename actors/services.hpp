@@ -1,0 +1,47 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "actors/boards.hpp"
+#include "pipeline/boot/vmm/driver.hpp"
+#include "pipeline/warmup/source/blob_cache.hpp"
+#include "pipeline/warmup/types.hpp"
+
+namespace nanobox {
+
+class RecordStore;
+class NodeStore;
+
+/// What the actors of one node share. Set up before the first actor, constant after; the parts guard themselves.
+struct Services {
+  std::string node_id;
+  ImageSourceSettings image_sources;
+  CacheFolders cache;
+  std::shared_ptr<BlobCache> blobs;
+  std::vector<std::byte> init_binary;  ///< injected into every root
+  std::string init_digest;             ///< part of a root's identity
+  std::string dns_server;
+
+  std::filesystem::path sandboxes_folder;  ///< [agent] rootfs_dir
+  std::filesystem::path run_folder;        ///< DATA/run
+  std::filesystem::path kernel;            ///< empty: none found
+  std::string boot_args;
+  std::uint64_t min_free_mb = 1024;
+  double disk_overcommit = 4.0;
+  std::uint64_t memory_budget_mb = 0;      ///< for all guests together
+  std::uint32_t first_uid = 0;             ///< VMMs' uids are first_uid + slot
+
+  std::shared_ptr<VmmDriver> driver;       ///< null: none works here; `driver_problem` says why
+  Error driver_problem;
+
+  std::shared_ptr<RecordStore> control_store;
+  std::shared_ptr<NodeStore> node_store;
+  std::shared_ptr<Boards> boards;
+};
+
+using SharedServices = std::shared_ptr<const Services>;
+
+}  // namespace nanobox

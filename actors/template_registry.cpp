@@ -1,0 +1,193 @@
+#include "actors/template_registry.hpp"
+
+#include "actors/record_tables.hpp"
+#include "actors/warmup_run.hpp"
+#include "pipeline/store/record_store.hpp"
+#include "pipeline/warmup/rootfs/build.hpp"
+#include "pipeline/warmup/source/resolve.hpp"
+
+namespace nanobox {
+
+namespace {
+
+using Self = TemplateRegistryActor::stateful_pointer<TemplateRegistryState>;
+
+bool same_wishes(const WarmupRequest& a, const WarmupRequest& b) {
+  return a.image.image == b.image.image && a.image.platform == b.image.platform && a.resources == b.resources &&
+         a.snapshot == b.snapshot && a.sshd == b.sshd;
+}
+
+bool same_wishes(const Template& entry, const WarmupRequest& request) {
+  return entry.image == request.image.image && entry.platform == request.image.platform &&
+         entry.resources == request.resources && entry.snapshot == request.snapshot && entry.sshd == request.sshd;
+}
+
+Result<void> store(Self self, const Template& entry) {
+  const auto key = template_key(entry.owner, entry.name);
+  NANOBOX_TRY(put_record(*self->state.services->control_store, kTemplateKind, key, entry.owner, to_record(entry)));
+  self->state.services->boards->templates.publish(key, entry);
+  return {};
+}
+
+/// Whether the template already is what `request` asks for, by one HEAD of at most five seconds.
+bool nothing_to_do(const Services& services, const Template& entry, const WarmupRequest& request) {
+  if (request.force || entry.status != TemplateStatus::ready || !entry.usable() || !same_wishes(entry, request))
+    return false;
+  if (!find_rootfs(services.cache.rootfs, entry.rootfs.identity)) return false;
+  StageContext context;
+  context.deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  const auto digest = head_digest(context, services.image_sources, request.image);
+  return digest && *digest == entry.digest;
+}
+
+caf::result<WarmupAnswer> warmup(Self self, const WarmupRequest& request) {
+  auto& state = self->state;
+  if (state.stopping)
+    return to_caf({.code = ErrorCode::shutting_down, .attempted = "warm up", .subject = request.name,
+                   .reason = "the server is stopping", .mend = "try again later"});
+  const auto key = template_key(request.owner, request.name);
+  if (const auto running = state.running.find(key); running != state.running.end()) {
+    if (same_wishes(running->second.request, request))
+      return WarmupAnswer{
+          .name = request.name, .operation_id = running->second.run_id, .status = TemplateStatus::running};
+    return to_caf({.code = ErrorCode::conflict, .attempted = "warm up template", .subject = request.name,
+                   .reason = "another warmup of that name is on its way", .mend = "wait for it, or use another name"});
+  }
+  const auto old = state.services->boards->templates.find(key);
+  if (old && nothing_to_do(*state.services, *old, request))
+    return WarmupAnswer{.name = request.name, .operation_id = old->operation_id, .status = TemplateStatus::ready};
+
+  Template entry = old ? *old : Template{};
+  entry.name = request.name;
+  entry.owner = request.owner;
+  if (!entry.usable()) {
+    entry.image = request.image.image;
+    entry.platform = request.image.platform;
+    entry.resources = request.resources;
+    entry.created_at = wall_now();
+  }
+  entry.status = TemplateStatus::queued;
+  entry.error.reset();
+  entry.updated_at = wall_now();
+  WarmupConcerns concerns{.image_puller = state.image_puller,
+                          .layer_extractor = state.layer_extractor,
+                          .ext4_builder = state.ext4_builder,
+                          .template_registry = TemplateRegistryActor(self)};
+  auto record = make_run("warmup", request.name, request.owner, state.services->node_id,
+                         [] {
+                           const auto stages = WarmupPipeline::describe();
+                           return std::vector(stages.begin(), stages.end());
+                         }());
+  entry.operation_id = record.id;
+  if (auto stored = store(self, entry); !stored) return to_caf(stored.error());
+  state.services->boards->runs.publish(record.id, record);
+  WarmupAnswer answer{.name = request.name, .operation_id = record.id, .status = TemplateStatus::queued};
+  auto run = self->spawn<caf::detached + caf::monitored>(warmup_run, std::move(record), std::move(concerns), request, state.recorder);
+  state.running.emplace(key, TemplateRegistryState::Running{answer.operation_id, request, run});
+  return answer;
+}
+
+caf::result<Template> publish(Self self, const WarmupCall& call, const BuiltImage& built) {
+  const auto& request = call.request;
+  const auto key = template_key(request.owner, request.name);
+  const auto old = self->state.services->boards->templates.find(key);
+  Template entry;
+  entry.name = request.name;
+  entry.owner = request.owner;
+  entry.image = request.image.image;
+  entry.platform = request.image.platform;
+  entry.resources = request.resources;
+  entry.snapshot = request.snapshot;
+  entry.sshd = request.sshd;
+  entry.status = TemplateStatus::ready;
+  entry.operation_id = call.run_id;
+  entry.created_at = old ? old->created_at : wall_now();
+  entry.updated_at = wall_now();
+  entry.digest = built.image.digest;
+  entry.layers = built.image.layers;
+  entry.config = built.image.config;
+  entry.rootfs = built.rootfs;
+  if (auto stored = store(self, entry); !stored) return to_caf(stored.error());
+  (void)link_rootfs_name(self->state.services->cache.rootfs, entry.rootfs, entry.name);
+  return entry;
+}
+
+void run_over(Self self, const RunRecord& run) {
+  auto& state = self->state;
+  const auto key = template_key(run.owner, run.subject);
+  const auto running = state.running.find(key);
+  if (running == state.running.end() || running->second.run_id != run.id) return;
+  state.running.erase(running);
+  if (const auto entry = state.services->boards->templates.find(key); entry && run.status != RunStatus::succeeded) {
+    Template changed = *entry;
+    // A version that is there goes on serving; what failed is the attempt to make a newer one.
+    changed.status = TemplateStatus::failed;
+    changed.error = run.error;
+    changed.updated_at = wall_now();
+    (void)store(self, changed);
+  }
+  if (!state.running.empty()) return;
+  for (auto& promise : state.draining) promise.deliver(caf::unit);
+  state.draining.clear();
+}
+
+caf::result<void> remove(Self self, const std::string& owner, const std::string& name, bool force) {
+  auto& state = self->state;
+  const auto key = template_key(owner, name);
+  const auto entry = state.services->boards->templates.find(key);
+  if (!entry)
+    return to_caf({.code = ErrorCode::template_not_found, .attempted = "remove template", .subject = name,
+                   .reason = "no template has that name", .mend = "GET /api/v1/templates lists them"});
+  if (state.running.contains(key))
+    return to_caf({.code = ErrorCode::template_in_use, .attempted = "remove template", .subject = name,
+                   .reason = "a warmup of it is on its way", .mend = "wait for it"});
+  std::size_t sandboxes = 0, others = 0;
+  for (const auto& sandbox : state.services->boards->sandboxes.all()) {
+    if (sandbox->rootfs_identity != entry->rootfs.identity) continue;
+    ++others;
+    if (sandbox->template_name == name && sandbox->owner == owner) ++sandboxes;
+  }
+  if (sandboxes != 0 && !force)
+    return to_caf({.code = ErrorCode::template_in_use, .attempted = "remove template", .subject = name,
+                   .reason = std::to_string(sandboxes) + " sandboxes stand on it",
+                   .mend = "end them first, or add ?force=1: the files then stay until the last of them is gone"});
+  if (auto gone = delete_record(*state.services->control_store, kTemplateKind, key); !gone) return to_caf(gone.error());
+  state.services->boards->templates.erase(key);
+  bool shared = others != 0;
+  for (const auto& other : state.services->boards->templates.all())
+    shared = shared || other->rootfs.identity == entry->rootfs.identity;
+  unlink_rootfs_name(state.services->cache.rootfs, name);
+  if (!shared && entry->usable()) (void)remove_rootfs(state.services->cache.rootfs, entry->rootfs.identity);
+  return caf::unit;
+}
+
+}  // namespace
+
+TemplateRegistryActor::behavior_type template_registry(Self self, SharedServices services,
+                                                       ImagePullerActor image_puller,
+                                                       LayerExtractorActor layer_extractor,
+                                                       Ext4BuilderActor ext4_builder, RunRecorderActor recorder) {
+  auto& state = self->state;
+  state.services = std::move(services);
+  state.image_puller = std::move(image_puller);
+  state.layer_extractor = std::move(layer_extractor);
+  state.ext4_builder = std::move(ext4_builder);
+  state.recorder = std::move(recorder);
+  return {
+      [self](warmup_atom, const WarmupRequest& request) { return warmup(self, request); },
+      [self](publish_atom, const WarmupCall& call, const BuiltImage& built) { return publish(self, call, built); },
+      [self](remove_atom, const std::string& owner, const std::string& name, bool force) {
+        return remove(self, owner, name, force);
+      },
+      [self](ended_atom, const RunRecord& run) { run_over(self, run); },
+      [self](drain_atom) -> caf::result<void> {
+        self->state.stopping = true;
+        if (self->state.running.empty()) return caf::unit;
+        for (auto& [key, running] : self->state.running) self->send(running.run, cancel_atom_v);
+        self->state.draining.push_back(self->make_response_promise<void>());
+        return self->state.draining.back();
+      },
+  };
+}
+
+}  // namespace nanobox
