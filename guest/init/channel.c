@@ -1,0 +1,111 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "init.h"
+
+#define QUEUE_SIZE (512u * 1024)
+/* Kept free of stream data, so that control frames always find room. */
+#define QUEUE_RESERVE (64u * 1024)
+#define INPUT_SIZE (2u * (NANOBOX_FRAME_HEADER + NANOBOX_FRAME_PAYLOAD_MAX))
+
+static int port = -1;
+static uint8_t input[INPUT_SIZE];
+static size_t input_used;
+static bool searching; /* the last frame was broken: only a HELLO is believed */
+static uint8_t queue[QUEUE_SIZE];
+static size_t queue_start, queue_used;
+
+int channel_open(void) {
+  char path[32];
+  for (int bus = 0; bus < 4 && port < 0; ++bus) {
+    snprintf(path, sizeof path, "/dev/vport%dp1", bus);
+    port = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  }
+  return port;
+}
+
+size_t channel_room(void) {
+  const size_t limit = QUEUE_SIZE - QUEUE_RESERVE;
+  return queue_used >= limit ? 0 : limit - queue_used;
+}
+
+static void enqueue(const uint8_t* bytes, size_t size) {
+  size_t end = (queue_start + queue_used) % QUEUE_SIZE;
+  const size_t first = size < QUEUE_SIZE - end ? size : QUEUE_SIZE - end;
+  memcpy(queue + end, bytes, first);
+  memcpy(queue, bytes + first, size - first);
+  queue_used += size;
+}
+
+void channel_send(uint8_t type, uint8_t flags, uint16_t part, uint32_t stream, const void* payload, uint32_t length) {
+  uint8_t header[NANOBOX_FRAME_HEADER];
+  if (queue_used + sizeof header + length > QUEUE_SIZE) return; /* a host that reads nothing loses control answers */
+  nanobox_put_header(header, type, flags, part, stream, payload, length);
+  enqueue(header, sizeof header);
+  if (length) enqueue(payload, length);
+  channel_writable();
+}
+
+void channel_send_error(uint32_t stream, uint32_t reason, const char* text) {
+  struct tlv_writer writer = {.used = 0};
+  tlv_put_u32(&writer, NANOBOX_TAG_REASON, reason);
+  tlv_put(&writer, NANOBOX_TAG_TEXT, text, (uint32_t)strlen(text));
+  channel_send(NANOBOX_ERROR, NANOBOX_FLAG_LAST, 0, stream, writer.bytes, writer.used);
+}
+
+void channel_writable(void) {
+  while (queue_used > 0) {
+    const size_t piece = queue_used < QUEUE_SIZE - queue_start ? queue_used : QUEUE_SIZE - queue_start;
+    const ssize_t written = write(port, queue + queue_start, piece);
+    if (written <= 0) return; /* edge-triggered epoll tells when there is room */
+    queue_start = (queue_start + (size_t)written) % QUEUE_SIZE;
+    queue_used -= (size_t)written;
+  }
+}
+
+/* Takes whole frames off the front of `input`; returns the bytes used up. */
+static size_t take_frames(void) {
+  size_t at = 0;
+  while (at < input_used) {
+    const uint8_t* frame = input + at;
+    const size_t left = input_used - at;
+    if (frame[0] == 0) { /* padding between frames, and what ends a half one */
+      ++at;
+      continue;
+    }
+    if (left < NANOBOX_FRAME_HEADER) break;
+    const uint32_t length = nanobox_get32(frame + 8);
+    const bool hello_only = searching && frame[0] != NANOBOX_HELLO;
+    if (hello_only || length > NANOBOX_FRAME_PAYLOAD_MAX) {
+      searching = true;
+      ++at;
+      continue;
+    }
+    if (left < NANOBOX_FRAME_HEADER + length) break;
+    if (!nanobox_frame_is_intact(frame, length)) {
+      searching = true;
+      ++at;
+      continue;
+    }
+    searching = false;
+    session_frame(frame[0], frame[1], nanobox_get16(frame + 2), nanobox_get32(frame + 4), frame + NANOBOX_FRAME_HEADER,
+                  length);
+    at += NANOBOX_FRAME_HEADER + length;
+  }
+  return at;
+}
+
+void channel_readable(void) {
+  for (;;) {
+    const ssize_t count = read(port, input + input_used, sizeof input - input_used);
+    if (count <= 0) return; /* nothing more, or no host: the next edge tells */
+    input_used += (size_t)count;
+    const size_t used = take_frames();
+    memmove(input, input + used, input_used - used);
+    input_used -= used;
+  }
+}

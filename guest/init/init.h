@@ -1,0 +1,110 @@
+/* nanobox-init: PID 1 of every sandbox. One thread, one epoll loop, memory bounded by the number of streams. */
+#ifndef NANOBOX_INIT_H
+#define NANOBOX_INIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "../protocol.h"
+
+/* machine.c: what a machine needs before anything runs on it */
+void mount_file_systems(void);
+void bring_loopback_up(void);
+bool kernel_argument_is(const char* wanted);
+void add_entropy(const uint8_t* bytes, size_t size);
+void set_clock(uint64_t nanoseconds);
+void grow_root(void);
+void write_text(const char* path, const char* text, mode_t mode);
+void end_machine(void) __attribute__((noreturn));
+void say(const char* format, ...) __attribute__((format(printf, 1, 2)));
+uint64_t now_ms(void);
+
+/* tlv.c: reading and writing tag-length-value lists */
+struct tlv_reader {
+  const uint8_t* at;
+  const uint8_t* end;
+};
+struct tlv {
+  uint16_t tag;
+  uint32_t length;
+  const uint8_t* value;
+};
+/* 1: an entry; 0: the end; -1: malformed */
+int tlv_next(struct tlv_reader* reader, struct tlv* entry);
+/* A NUL-terminated copy of a value without NUL bytes inside; NULL where it has one or memory is short. */
+char* tlv_text(const struct tlv* entry);
+uint32_t tlv_u32(const struct tlv* entry);
+uint64_t tlv_u64(const struct tlv* entry);
+struct tlv_writer {
+  uint8_t bytes[1024];
+  uint32_t used;
+};
+void tlv_put(struct tlv_writer* writer, uint16_t tag, const void* value, uint32_t length);
+void tlv_put_u32(struct tlv_writer* writer, uint16_t tag, uint32_t value);
+
+/* channel.c: frames in and out of the virtio-serial port */
+int channel_open(void);
+/* Reads what is there and hands whole frames to session_frame. */
+void channel_readable(void);
+void channel_writable(void);
+/* Bytes that may be queued now without exceeding the queue. */
+size_t channel_room(void);
+void channel_send(uint8_t type, uint8_t flags, uint16_t part, uint32_t stream, const void* payload, uint32_t length);
+void channel_send_error(uint32_t stream, uint32_t reason, const char* text);
+
+/* session.c: what the frames mean */
+void session_frame(uint8_t type, uint8_t flags, uint16_t part, uint32_t stream, const uint8_t* payload, uint32_t length);
+
+/* user.c: users and groups from the guest's own files */
+struct user {
+  uid_t uid;
+  gid_t gid;
+  gid_t groups[64];
+  size_t group_count;
+  char home[256];
+  char name[64];
+};
+/* `wanted`: name, uid, name:group or uid:gid; empty is root. */
+bool find_user(const char* wanted, struct user* user);
+
+/* environment.c: the image's settings, the sandbox's, and a command's own */
+struct environment {
+  char** entries;
+  size_t count;
+};
+void environment_set(struct environment* environment, const char* entry);
+const char* environment_get(const struct environment* environment, const char* name);
+void environment_free(struct environment* environment);
+/* The image's Env, WorkingDir and User as the builder left them under /etc/nanobox. */
+void load_image_settings(void);
+extern struct environment sandbox_environment;
+extern char image_cwd[4096];
+extern char image_user[256];
+
+/* exec.c: commands and their streams */
+void exec_open(uint32_t stream, struct tlv_reader arguments);
+void exec_data(uint32_t stream, const uint8_t* bytes, uint32_t length, bool last);
+void exec_window(uint32_t stream, uint32_t credit);
+void exec_signal(uint32_t stream, int signal_number);
+void exec_close(uint32_t stream);
+void exec_event(uint64_t token, uint32_t events);
+void exec_child_ended(pid_t pid, int status);
+/* Goes on reading outputs that waited for room in the channel. */
+void exec_room(void);
+/* Ends commands whose deadline passed; returns milliseconds to the next one, -1 where there is none. */
+int exec_deadlines(void);
+/* A new session: the former streams go on without a reader. */
+void exec_detach_all(void);
+bool exec_freeze_all(bool frozen);
+void exec_end_all(void);
+
+/* main.c */
+extern int event_fd; /* the epoll instance */
+void watch_fd(int fd, uint32_t events, uint64_t token);
+#define TOKEN_CHANNEL 1
+#define TOKEN_SIGNALS 2
+#define TOKEN_STREAM(stream, part) ((uint64_t)(stream) << 8 | 16 | (part))
+
+#endif

@@ -1,0 +1,117 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "init.h"
+
+static bool greeted;
+
+static void hello(const uint8_t* payload, uint32_t length) {
+  struct tlv_reader reader = {payload, payload + length};
+  struct tlv entry;
+  struct tlv_writer writer = {.used = 0};
+  const uint8_t* nonce = NULL;
+  while (tlv_next(&reader, &entry) > 0)
+    if (entry.tag == NANOBOX_TAG_NONCE && entry.length == NANOBOX_NONCE_BYTES) nonce = entry.value;
+  if (!nonce) return;
+  static uint8_t last_nonce[NANOBOX_NONCE_BYTES];
+  const bool repeated = greeted && memcmp(nonce, last_nonce, sizeof last_nonce) == 0;
+  if (!repeated) { /* a repeated HELLO is the same session */
+    memcpy(last_nonce, nonce, sizeof last_nonce);
+    if (greeted) exec_detach_all();
+    greeted = true;
+  }
+  char boot_id[64] = "";
+  FILE* file = fopen("/proc/sys/kernel/random/boot_id", "re");
+  if (file && fgets(boot_id, sizeof boot_id, file)) boot_id[strcspn(boot_id, "\n")] = 0;
+  if (file) fclose(file);
+  tlv_put_u32(&writer, NANOBOX_TAG_VERSION, NANOBOX_PROTOCOL_VERSION);
+  tlv_put(&writer, NANOBOX_TAG_NONCE, nonce, NANOBOX_NONCE_BYTES);
+  tlv_put(&writer, NANOBOX_TAG_BOOT_ID, boot_id, (uint32_t)strlen(boot_id));
+  channel_send(NANOBOX_HELLO_ACK, 0, 0, 0, writer.bytes, writer.used);
+}
+
+static void configure(const uint8_t* payload, uint32_t length) {
+  struct tlv_reader reader = {payload, payload + length};
+  struct tlv entry;
+  char text[600];
+  int more;
+  while ((more = tlv_next(&reader, &entry)) > 0) {
+    char* value = NULL;
+    switch (entry.tag) {
+      case NANOBOX_TAG_HOSTNAME:
+        if (!(value = tlv_text(&entry)) || strlen(value) > 64) break;
+        if (sethostname(value, strlen(value)) != 0) say("nanobox-init: cannot set the host name: %s", strerror(errno));
+        snprintf(text, sizeof text, "%s\n", value);
+        write_text("/etc/hostname", text, 0644);
+        snprintf(text, sizeof text, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t%s\n", value);
+        write_text("/etc/hosts", text, 0644);
+        break;
+      case NANOBOX_TAG_RESOLVER:
+        if (!(value = tlv_text(&entry)) || strlen(value) > 64) break;
+        snprintf(text, sizeof text, "nameserver %s\n", value);
+        write_text("/etc/resolv.conf", text, 0644);
+        break;
+      case NANOBOX_TAG_ENV:
+        if ((value = tlv_text(&entry))) environment_set(&sandbox_environment, value);
+        break;
+      case NANOBOX_TAG_CLOCK_NS: set_clock(tlv_u64(&entry)); break;
+      case NANOBOX_TAG_ENTROPY: add_entropy(entry.value, entry.length); break;
+      default: break;
+    }
+    free(value);
+  }
+  if (more < 0) {
+    channel_send_error(0, NANOBOX_REASON_BAD_REQUEST, "CONFIGURE is malformed");
+    return;
+  }
+  grow_root();
+  exec_freeze_all(false);
+  channel_send(NANOBOX_CONFIGURE, 0, 0, 0, NULL, 0);
+}
+
+static uint32_t number_in(const uint8_t* payload, uint32_t length, uint16_t tag) {
+  struct tlv_reader reader = {payload, payload + length};
+  struct tlv entry;
+  while (tlv_next(&reader, &entry) > 0)
+    if (entry.tag == tag) return tlv_u32(&entry);
+  return 0;
+}
+
+void session_frame(uint8_t type, uint8_t flags, uint16_t part, uint32_t stream, const uint8_t* payload,
+                   uint32_t length) {
+  (void)part;
+  if (type == NANOBOX_HELLO) {
+    hello(payload, length);
+    return;
+  }
+  if (!greeted) return;
+  switch (type) {
+    case NANOBOX_CONFIGURE: configure(payload, length); break;
+    case NANOBOX_QUIESCE:
+      exec_freeze_all(true);
+      channel_send(NANOBOX_QUIESCE, 0, 0, 0, NULL, 0);
+      break;
+    case NANOBOX_THAW:
+      exec_freeze_all(false);
+      channel_send(NANOBOX_THAW, 0, 0, 0, NULL, 0);
+      break;
+    case NANOBOX_PING: channel_send(NANOBOX_PONG, 0, 0, 0, payload, length < 256 ? length : 0); break;
+    case NANOBOX_SHUTDOWN:
+      exec_end_all();
+      end_machine();
+    case NANOBOX_OPEN:
+      if (number_in(payload, length, NANOBOX_TAG_KIND) == NANOBOX_KIND_EXEC)
+        exec_open(stream, (struct tlv_reader){payload, payload + length});
+      else
+        channel_send_error(stream, NANOBOX_REASON_UNKNOWN_TYPE, "this guest knows no such kind of stream");
+      break;
+    case NANOBOX_DATA: exec_data(stream, payload, length, flags & NANOBOX_FLAG_LAST); break;
+    case NANOBOX_WINDOW: exec_window(stream, number_in(payload, length, NANOBOX_TAG_CREDIT)); break;
+    case NANOBOX_SIGNAL: exec_signal(stream, (int)number_in(payload, length, NANOBOX_TAG_SIGNAL)); break;
+    case NANOBOX_CLOSE: exec_close(stream); break;
+    default: channel_send_error(stream, NANOBOX_REASON_UNKNOWN_TYPE, "this guest knows no such frame"); break;
+  }
+}

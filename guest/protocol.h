@@ -1,0 +1,133 @@
+/* The guest channel's wire format (docs/guest-channel.md): all that host and guest share. C11 and C++20.
+ *
+ * A frame is a 16-byte little-endian header and up to 64 KiB of payload:
+ *   0 type, never 0 · 1 flags · 2 part (u16) · 4 stream (u32) · 8 payload length (u32)
+ *   12 CRC-32C of header bytes 0-11 and the payload, xored with 0xFFFFFFFF, so that all zeros is never valid.
+ * Payloads other than DATA are lists of tag (u16), length (u32), value. Unknown tags are skipped. */
+#ifndef NANOBOX_GUEST_PROTOCOL_H
+#define NANOBOX_GUEST_PROTOCOL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define NANOBOX_PROTOCOL_VERSION 1
+#define NANOBOX_FRAME_HEADER 16
+#define NANOBOX_FRAME_PAYLOAD_MAX 65536
+#define NANOBOX_RESYNC_ZEROS (NANOBOX_FRAME_PAYLOAD_MAX + NANOBOX_FRAME_HEADER)
+#define NANOBOX_INITIAL_CREDIT (256 * 1024)
+#define NANOBOX_NONCE_BYTES 16
+#define NANOBOX_ENTROPY_BYTES 64
+
+enum nanobox_frame_type {
+  NANOBOX_HELLO = 1,     /* host: VERSION, NONCE */
+  NANOBOX_HELLO_ACK = 2, /* guest: VERSION, NONCE, BOOT_ID */
+  NANOBOX_CONFIGURE = 3, /* host: ID … ; guest echoes the type with no payload, or ERROR */
+  NANOBOX_QUIESCE = 4,   /* host asks, guest echoes once every command is frozen */
+  NANOBOX_THAW = 5,
+  NANOBOX_PING = 6, /* host: CLOCK_NS */
+  NANOBOX_PONG = 7,
+  NANOBOX_STATS = 8,
+  NANOBOX_SHUTDOWN = 9,
+  NANOBOX_OPEN = 16,   /* host: KIND and its arguments */
+  NANOBOX_OPENED = 17, /* guest: PID */
+  NANOBOX_DATA = 18,   /* raw bytes; flag LAST ends this direction (of this part) */
+  NANOBOX_WINDOW = 19, /* CREDIT: that many more bytes may be sent */
+  NANOBOX_SIGNAL = 20, /* host: SIGNAL */
+  NANOBOX_RESIZE = 21, /* host: COLS, ROWS */
+  NANOBOX_EXIT = 22,   /* guest: CODE or SIGNAL, TIMED_OUT */
+  NANOBOX_ERROR = 23,  /* REASON (enum nanobox_reason), TEXT */
+  NANOBOX_CLOSE = 24   /* host: the stream is not wanted any more: its command ends */
+};
+
+#define NANOBOX_FLAG_LAST 1
+
+enum nanobox_part { NANOBOX_PART_STDIN = 0, NANOBOX_PART_STDOUT = 1, NANOBOX_PART_STDERR = 2 };
+
+enum nanobox_kind { NANOBOX_KIND_EXEC = 1 };
+
+enum nanobox_tag {
+  NANOBOX_TAG_VERSION = 1,  /* u32 */
+  NANOBOX_TAG_NONCE = 2,    /* 16 bytes */
+  NANOBOX_TAG_BOOT_ID = 3,  /* text */
+  NANOBOX_TAG_ID = 4,       /* text: the sandbox */
+  NANOBOX_TAG_HOSTNAME = 5, /* text */
+  NANOBOX_TAG_RESOLVER = 6, /* text: an address */
+  NANOBOX_TAG_ENV = 7,      /* text "K=V", repeated */
+  NANOBOX_TAG_CLOCK_NS = 8, /* u64: wall clock since 1970 */
+  NANOBOX_TAG_ENTROPY = 9,  /* 64 bytes */
+  NANOBOX_TAG_GENERATION = 10, /* u64 */
+  NANOBOX_TAG_KIND = 16,       /* u32: enum nanobox_kind */
+  NANOBOX_TAG_ARG = 17,        /* text, repeated: argv */
+  NANOBOX_TAG_CWD = 18,        /* text */
+  NANOBOX_TAG_USER = 19,       /* text: name, uid, name:group, uid:gid */
+  NANOBOX_TAG_DEADLINE_MS = 20, /* u64; 0 or absent: none */
+  NANOBOX_TAG_PID = 21,         /* u32 */
+  NANOBOX_TAG_CREDIT = 22,      /* u32 */
+  NANOBOX_TAG_SIGNAL = 23,      /* u32 */
+  NANOBOX_TAG_CODE = 24,        /* u32 */
+  NANOBOX_TAG_TIMED_OUT = 25,   /* no value */
+  NANOBOX_TAG_REASON = 26,      /* u32: enum nanobox_reason */
+  NANOBOX_TAG_TEXT = 27         /* text */
+};
+
+enum nanobox_reason {
+  NANOBOX_REASON_UNKNOWN_TYPE = 1,
+  NANOBOX_REASON_BAD_REQUEST = 2,
+  NANOBOX_REASON_CWD_NOT_FOUND = 3,
+  NANOBOX_REASON_USER_NOT_FOUND = 4,
+  NANOBOX_REASON_NO_RESOURCES = 5,
+  NANOBOX_REASON_NOT_CONFIGURED = 6
+};
+
+static inline uint32_t nanobox_crc32c(uint32_t crc, const void* data, size_t size) {
+  const uint8_t* bytes = (const uint8_t*)data;
+  crc = ~crc;
+  for (size_t i = 0; i < size; ++i) {
+    static const uint32_t half_byte[16] = {0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
+                                           0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
+                                           0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75};
+    crc = half_byte[(crc ^ bytes[i]) & 15] ^ (crc >> 4);
+    crc = half_byte[(crc ^ (bytes[i] >> 4)) & 15] ^ (crc >> 4);
+  }
+  return ~crc;
+}
+
+static inline void nanobox_put16(uint8_t* to, uint16_t value) {
+  to[0] = (uint8_t)value;
+  to[1] = (uint8_t)(value >> 8);
+}
+static inline void nanobox_put32(uint8_t* to, uint32_t value) {
+  for (int i = 0; i < 4; ++i) to[i] = (uint8_t)(value >> (8 * i));
+}
+static inline void nanobox_put64(uint8_t* to, uint64_t value) {
+  for (int i = 0; i < 8; ++i) to[i] = (uint8_t)(value >> (8 * i));
+}
+static inline uint16_t nanobox_get16(const uint8_t* from) { return (uint16_t)(from[0] | from[1] << 8); }
+static inline uint32_t nanobox_get32(const uint8_t* from) {
+  return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
+}
+static inline uint64_t nanobox_get64(const uint8_t* from) {
+  return (uint64_t)nanobox_get32(from) | (uint64_t)nanobox_get32(from + 4) << 32;
+}
+
+/* Fills the 16 bytes before a payload. */
+static inline void nanobox_put_header(uint8_t* header, uint8_t type, uint8_t flags, uint16_t part, uint32_t stream,
+                                      const void* payload, uint32_t length) {
+  header[0] = type;
+  header[1] = flags;
+  nanobox_put16(header + 2, part);
+  nanobox_put32(header + 4, stream);
+  nanobox_put32(header + 8, length);
+  uint32_t crc = nanobox_crc32c(0, header, 12);
+  crc = nanobox_crc32c(crc, payload, length);
+  nanobox_put32(header + 12, crc ^ 0xFFFFFFFFu);
+}
+
+/* Whether the frame at `frame`, whole, has the right checksum. */
+static inline int nanobox_frame_is_intact(const uint8_t* frame, uint32_t length) {
+  uint32_t crc = nanobox_crc32c(0, frame, 12);
+  crc = nanobox_crc32c(crc, frame + NANOBOX_FRAME_HEADER, length);
+  return nanobox_get32(frame + 12) == (crc ^ 0xFFFFFFFFu);
+}
+
+#endif
