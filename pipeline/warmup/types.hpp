@@ -91,6 +91,7 @@ struct ResolvedImage {
 struct PullingImage {
   ResolvedImage image;
   std::vector<std::shared_ptr<BlobArrival>> layers;
+  std::shared_ptr<const void> downloads;  ///< holds the downloads; letting go ends what no other image waits for
 };
 
 /// A finished root file system in the cache.
