@@ -43,6 +43,8 @@ using TemplateRegistryActor = caf::typed_actor<
     caf::replies_to<drain_atom>::with<void>>;
 
 using SchedulerActor = caf::typed_actor<caf::replies_to<place_atom, BootCall, BootRequest>::with<PlacedBoot>,
+                                        // A sandbox of an earlier daemon lives on: its share is taken.
+                                        caf::reacts_to<adopt_atom, Sandbox>,
                                         caf::replies_to<undo_atom, std::string>::with<void>>;
 using IpAllocatorActor = caf::typed_actor<caf::replies_to<address_atom, BootCall, PlacedBoot>::with<AddressedBoot>,
                                           caf::replies_to<undo_atom, std::string>::with<void>>;

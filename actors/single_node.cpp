@@ -52,6 +52,7 @@ SchedulerActor::behavior_type scheduler(SchedulerActor::stateful_pointer<Schedul
         state.reserved[call.sandbox_id] = request.sandbox.resources;
         return PlacedBoot{.request = request, .node_id = state.services->node_id};
       },
+      [self](adopt_atom, const Sandbox& sandbox) { self->state.reserved[sandbox.id] = sandbox.resources; },
       [self](undo_atom, const std::string& sandbox_id) -> caf::result<void> {
         self->state.reserved.erase(sandbox_id);
         return caf::unit;

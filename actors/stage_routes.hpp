@@ -118,7 +118,7 @@ auto ask_undo(Self* self, const BootConcerns& to, const BootCall& call, VmStage)
 }
 template <class Self>
 void interrupt(Self* self, const BootConcerns& to, const BootCall& call) {
-  self->send(caf::actor_cast<caf::actor>(to.node_agent), cancel_atom_v, call.sandbox_id, call.run_id);
+  self->send(to.node_agent, undo_atom_v, call.sandbox_id);
 }
 template <class Self>
 void release(Self*, const BootConcerns&, const BootCall&) {}
