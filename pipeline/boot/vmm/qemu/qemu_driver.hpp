@@ -1,0 +1,24 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include "pipeline/boot/vmm/driver.hpp"
+#include "pipeline/boot/vmm/poller.hpp"
+
+namespace nanobox {
+
+/// What the QEMU driver of one node is made of.
+struct QemuSettings {
+  VmmKind kind = VmmKind::qemu_tcg;           ///< qemu_tcg or qemu_kvm
+  std::filesystem::path data_folder;          ///< DATA: the VMM is pinned in DATA/vmm/<digest>/
+  std::filesystem::path binary;               ///< empty: found in PATH; without a slash: looked up there
+  std::shared_ptr<PollerSet> pollers;         ///< serves the sockets of all VMs; shared by all drivers
+  std::uint32_t uid_first = 0, uid_last = 0;  ///< a spec's uid must lie in it; both 0: no check
+};
+
+/// QEMU `-M microvm` (design: vmm.md). Pins the VMM on first use: some 100 ms, then a few. Blocking.
+/// @errors vmm_missing (the mend names the package) · disk_full · io_failed
+Result<std::unique_ptr<VmmDriver>> make_qemu_driver(const QemuSettings& settings);
+
+}  // namespace nanobox
