@@ -87,7 +87,9 @@ using NodeAgentActor = caf::typed_actor<
     caf::replies_to<undo_atom, std::string>::with<void>,
     caf::replies_to<console_atom, std::string>::with<std::string>,
     // A supervisor says that its VM ended by itself, and why.
-    caf::reacts_to<ended_atom, std::string, std::string>>;
+    caf::reacts_to<ended_atom, std::string, std::string>,
+    // Who is to be told of that.
+    caf::reacts_to<start_atom, VmEndedSink>>;
 
 /// Owns the sandboxes. Detached: it writes the store.
 using SandboxRegistryActor = caf::typed_actor<

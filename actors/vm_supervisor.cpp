@@ -1,0 +1,387 @@
+#include "actors/vm_supervisor.hpp"
+
+#include <sys/random.h>
+
+#include "actors/job.hpp"
+#include "guest/protocol.h"
+#include "pipeline/store/node_store.hpp"
+
+namespace nanobox {
+
+namespace {
+
+using Self = VmSupervisorActor::stateful_pointer<VmSupervisorState>;
+
+constexpr std::chrono::seconds kStartDeadline{55};
+constexpr std::chrono::milliseconds kHelloRepeat{50};
+constexpr std::chrono::seconds kGuestDeadline{110};
+constexpr std::size_t kConsoleTail = 2048;
+
+Error error_of(ErrorCode code, std::string attempted, const std::string& id, std::string reason, std::string mend = "") {
+  return {.code = code, .attempted = std::move(attempted), .subject = id, .reason = std::move(reason), .mend = std::move(mend)};
+}
+
+/// Sends what the session has to say.
+void flush(Self self) {
+  auto& state = self->state;
+  if (!state.session || !state.vm) return;
+  auto bytes = state.session->take_output();
+  if (!bytes.empty()) state.vm->send_channel(std::move(bytes));
+}
+
+/// Everybody who waits for this VM is told why it will not happen.
+void fail_all(Self self, const Error& error) {
+  auto& state = self->state;
+  if (state.handshake) std::exchange(state.handshake, std::nullopt)->second.deliver(to_caf(error));
+  if (state.configuring) std::exchange(state.configuring, std::nullopt)->second.deliver(to_caf(error));
+  if (state.adopting) std::exchange(state.adopting, std::nullopt)->deliver(to_caf(error));
+  for (auto& [stream, exec] : std::exchange(state.execs, {})) exec.promise.deliver(to_caf(error));
+}
+
+/// The VM cannot be used any more, whether it still runs or not.
+void give_up(Self self, const Error& error) {
+  auto& state = self->state;
+  if (state.ended) return;
+  state.ended = error;
+  const bool was_running = state.configured && !state.ending;
+  fail_all(self, error);
+  if (state.vm) state.vm->end();
+  if (was_running && state.sink) {
+    std::string reason = describe(error);
+    if (state.vm)
+      if (auto tail = state.vm->console_tail(kConsoleTail); !tail.empty()) reason += "; the console's last lines:\n" + tail;
+    self->send(state.sink, ended_atom_v, state.sandbox_id, reason);
+  }
+}
+
+VmEvents events_for(Self self) {
+  // A weak handle: events of a VM do not keep a supervisor alive that nobody wants any more.
+  const caf::actor_addr address = self->address();
+  const auto tell = [address](auto... message) {
+    if (const auto supervisor = caf::actor_cast<caf::actor>(address))
+      caf::anon_send(supervisor, std::move(message)...);
+  };
+  VmEvents events;
+  events.on_ready = [tell] { tell(ready_atom_v); };
+  events.on_channel = [tell](std::span<const std::byte> bytes) {
+    tell(bytes_atom_v, std::vector<std::byte>(bytes.begin(), bytes.end()));
+  };
+  events.on_channel_writable = [] {};
+  events.on_disk_error = [tell](bool nospace) { tell(disk_error_atom_v, nospace); };
+  events.on_exit = [tell](VmExit exit) { tell(exit_atom_v, std::move(exit)); };
+  return events;
+}
+
+std::array<std::byte, 16> fresh_nonce() {
+  std::array<std::byte, 16> nonce{};
+  while (::getrandom(nonce.data(), nonce.size(), 0) != static_cast<ssize_t>(nonce.size())) {
+  }
+  return nonce;
+}
+
+void open_session(Self self, bool resync) {
+  self->state.session = std::make_unique<ChannelSession>(fresh_nonce(), resync);
+  flush(self);
+  self->delayed_send(self, kHelloRepeat, tick_atom_v);
+}
+
+caf::result<StartedVm> start(Self self, const DiskedBoot& disked) {
+  auto& state = self->state;
+  const auto& request = disked.networked.addressed.placed.request;
+  state.received = request.received;
+  const auto& services = *state.services;
+  VmSpec spec{.sandbox_id = request.sandbox.id,
+              .vcpu = request.sandbox.resources.vcpu,
+              .memory_mb = request.sandbox.resources.memory_mb,
+              .kernel = services.kernel,
+              .boot_args = services.boot_args,
+              .base_image = request.sandbox.rootfs_path,
+              .overlay = disked.files.overlay,
+              .memory_file = disked.files.memory_file,
+              .run_dir = disked.files.run_dir,
+              .uid = 0};
+  auto promise = self->make_response_promise<StartedVm>();
+  state.starting = true;
+  request_job(self, kStartDeadline,
+              [services = state.services, spec = std::move(spec), events = events_for(self)]() mutable
+              -> Result<std::shared_ptr<Vm>> {
+                if (!services->driver) return fail(services->driver_problem);
+                const auto uid = NANOBOX_TRY(services->node_store->lease("uid", services->first_uid,
+                                                                         services->first_uid + 65535, spec.sandbox_id));
+                spec.uid = static_cast<std::uint32_t>(uid);
+                std::shared_ptr<Vm> vm = NANOBOX_TRY(services->driver->start(spec, std::move(events)));
+                if (auto kept = services->node_store->put_vm(spec.sandbox_id, to_json(vm->identity())); !kept) {
+                  vm->end();
+                  return fail(kept.error());
+                }
+                return vm;
+              })
+      .then(
+          [self, promise, sandbox = request.sandbox](std::shared_ptr<Vm>& vm) mutable {
+            auto& state = self->state;
+            state.starting = false;
+            state.vm = std::move(vm);
+            if (state.ending || state.ended) {
+              state.vm->end();
+              promise.deliver(to_caf(state.ended.value_or(
+                  error_of(ErrorCode::cancelled, "start the VM of", state.sandbox_id, "it was cancelled"))));
+              return;
+            }
+            open_session(self, false);
+            promise.deliver(StartedVm{.sandbox = sandbox, .received = state.received});
+          },
+          [self, promise](caf::error& error) mutable {
+            auto& state = self->state;
+            state.starting = false;
+            promise.deliver(error);
+            if (!state.ended) state.ended = from_caf(error, "start the VM of " + state.sandbox_id);
+            for (auto& ender : std::exchange(state.enders, {})) ender.deliver(caf::unit);
+          });
+  return promise;
+}
+
+/// The guest is ready once its mark was on the console and its channel answers.
+void ready_if_complete(Self self) {
+  auto& state = self->state;
+  if (!state.handshake || !state.ready_mark || !state.session || !state.session->up()) return;
+  auto [started, promise] = *std::exchange(state.handshake, std::nullopt);
+  promise.deliver(ReadyGuest{.sandbox = started.sandbox, .boot_time_ms = state.boot_time_ms});
+}
+
+caf::result<Sandbox> configure(Self self, const ReadyGuest& ready) {
+  auto& state = self->state;
+  if (state.ended) return to_caf(*state.ended);
+  ConfigureMessage message{.sandbox_id = ready.sandbox.id,
+                           .hostname = ready.sandbox.id,
+                           .resolver = state.services->dns_server,
+                           .env = {},
+                           .clock_ns = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                                                      std::chrono::system_clock::now().time_since_epoch())
+                                                                      .count()),
+                           .entropy = {},
+                           .generation = ready.sandbox.generation};
+  while (::getrandom(message.entropy.data(), message.entropy.size(), 0) != static_cast<ssize_t>(message.entropy.size())) {
+  }
+  for (const auto& [name, value] : ready.sandbox.env) message.env.push_back(name + "=" + value);
+  if (auto sent = state.session->configure(message); !sent) return to_caf(sent.error());
+  flush(self);
+  Sandbox sandbox = ready.sandbox;
+  sandbox.boot_time_ms = ready.boot_time_ms;
+  state.configuring.emplace(std::move(sandbox), self->make_response_promise<Sandbox>());
+  return state.configuring->second;
+}
+
+void finish_exec(Self self, std::uint32_t stream, const StreamExit& exit) {
+  const auto found = self->state.execs.find(stream);
+  if (found == self->state.execs.end()) return;
+  auto& exec = found->second;
+  exec.outcome.signal = static_cast<std::int32_t>(exit.signal);
+  exec.outcome.exit_code = exit.signal != 0 ? 128 + static_cast<std::int32_t>(exit.signal) : static_cast<std::int32_t>(exit.exit_code);
+  exec.outcome.timed_out = exit.timed_out;
+  exec.outcome.duration_ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - exec.started).count();
+  exec.promise.deliver(std::move(exec.outcome));
+  self->state.execs.erase(found);
+}
+
+Error refusal(const std::string& id, const StreamError& error) {
+  switch (error.reason) {
+    case NANOBOX_REASON_CWD_NOT_FOUND:
+      return {.code = ErrorCode::cwd_not_found, .attempted = "run a command in", .subject = id, .reason = error.text,
+              .mend = "name a folder that exists", .fields = {{"/cwd", error.text}}};
+    case NANOBOX_REASON_USER_NOT_FOUND:
+      return {.code = ErrorCode::user_not_found, .attempted = "run a command in", .subject = id, .reason = error.text,
+              .mend = "name a user of the image, or a numeric id", .fields = {{"/user", error.text}}};
+    case NANOBOX_REASON_NO_RESOURCES:
+      return {.code = ErrorCode::no_capacity, .attempted = "run a command in", .subject = id, .reason = error.text,
+              .mend = "end other commands first", .retry_after_sec = 1};
+    default: return error_of(ErrorCode::command_invalid, "run a command in", id, error.text);
+  }
+}
+
+void take_data(Self self, const StreamData& data) {
+  auto& state = self->state;
+  const auto found = state.execs.find(data.stream);
+  if (found == state.execs.end()) return;
+  auto& exec = found->second;
+  auto& kept = data.part == StreamPart::stderr_part ? exec.outcome.stderr_bytes : exec.outcome.stdout_bytes;
+  const auto room = exec.command.max_output_bytes - std::min<std::uint64_t>(kept.size(), exec.command.max_output_bytes);
+  const auto taken = std::min<std::size_t>(room, data.bytes.size());
+  kept.append(reinterpret_cast<const char*>(data.bytes.data()), taken);
+  if (taken < data.bytes.size()) exec.outcome.truncated = true;
+  state.session->grant(data.stream, static_cast<std::uint32_t>(data.bytes.size()));
+}
+
+void take_event(Self self, const ChannelEvent& event) {
+  auto& state = self->state;
+  if (std::holds_alternative<SessionUp>(event)) {
+    ready_if_complete(self);
+    if (state.adopting) {
+      state.configured = true;
+      std::exchange(state.adopting, std::nullopt)->deliver(caf::unit);
+    }
+  } else if (std::holds_alternative<Configured>(event)) {
+    if (!state.configuring) return;
+    state.configured = true;
+    auto [sandbox, promise] = *std::exchange(state.configuring, std::nullopt);
+    promise.deliver(std::move(sandbox));
+  } else if (const auto* data = std::get_if<StreamData>(&event)) {
+    take_data(self, *data);
+  } else if (const auto* exit = std::get_if<StreamExit>(&event)) {
+    finish_exec(self, exit->stream, *exit);
+  } else if (const auto* error = std::get_if<StreamError>(&event)) {
+    const auto found = state.execs.find(error->stream);
+    if (found != state.execs.end()) {
+      found->second.promise.deliver(to_caf(refusal(state.sandbox_id, *error)));
+      state.execs.erase(found);
+    }
+  }
+}
+
+caf::result<ExecOutcome> exec(Self self, const std::string& id, const ExecCommand& command) {
+  auto& state = self->state;
+  if (state.ended) return to_caf(*state.ended);
+  if (!state.configured)
+    return to_caf(error_of(ErrorCode::sandbox_not_running, "run a command in", state.sandbox_id, "it is not configured yet"));
+  ExecRequest request{.argv = {command.command}, .env = {}, .cwd = command.cwd, .user = command.user, .deadline_ms = command.timeout_ms};
+  request.argv.insert(request.argv.end(), command.args.begin(), command.args.end());
+  for (const auto& [name, value] : command.env) request.env.push_back(name + "=" + value);
+  const auto stream = state.session->open_exec(request);
+  if (!stream) return to_caf(stream.error());
+  state.session->write_stdin(*stream, command.stdin_bytes, true);
+  RunningExec running{.id = id,
+                      .command = command,
+                      .outcome = {},
+                      .started = std::chrono::steady_clock::now(),
+                      .promise = self->make_response_promise<ExecOutcome>()};
+  running.command.stdin_bytes.clear();
+  auto promise = running.promise;
+  state.execs.emplace(*stream, std::move(running));
+  flush(self);
+  return promise;
+}
+
+caf::result<void> adopt(Self self, const VmIdentity& identity) {
+  auto promise = self->make_response_promise<void>();
+  request_job(self, kStartDeadline,
+              [services = self->state.services, identity, events = events_for(self)]() mutable -> Result<std::shared_ptr<Vm>> {
+                if (!services->driver) return fail(services->driver_problem);
+                return std::shared_ptr<Vm>(NANOBOX_TRY(services->driver->adopt(identity, std::move(events))));
+              })
+      .then(
+          [self, promise](std::shared_ptr<Vm>& vm) mutable {
+            self->state.vm = std::move(vm);
+            self->state.adopting = promise;
+            self->state.received = std::chrono::steady_clock::now();
+            open_session(self, true);
+          },
+          [self, promise](caf::error& error) mutable {
+            self->state.ended = from_caf(error, "adopt the VM of " + self->state.sandbox_id);
+            promise.deliver(error);
+          });
+  return promise;
+}
+
+void vm_exited(Self self, const VmExit& exit) {
+  auto& state = self->state;
+  if (!state.ended) {
+    const auto code = exit.guest_panicked ? ErrorCode::guest_panicked : ErrorCode::vmm_failed;
+    auto error = error_of(state.disk_problem.empty() ? code : ErrorCode::host_disk_full, "run the VM of", state.sandbox_id,
+                          state.disk_problem.empty() ? exit.reason : state.disk_problem);
+    if (!state.configured && state.vm)
+      if (auto tail = state.vm->console_tail(kConsoleTail); !tail.empty()) error.reason += "; the console's last lines:\n" + tail;
+    give_up(self, error);
+  }
+  state.vm.reset();
+  for (auto& ender : std::exchange(state.enders, {})) ender.deliver(caf::unit);
+}
+
+caf::result<void> end(Self self) {
+  auto& state = self->state;
+  state.ending = true;
+  if (!state.ended) give_up(self, error_of(ErrorCode::sandbox_not_running, "use sandbox", state.sandbox_id, "it was ended"));
+  if (!state.vm && !state.starting) return caf::unit;
+  state.enders.push_back(self->make_response_promise<void>());
+  auto promise = state.enders.back();
+  return promise;
+}
+
+}  // namespace
+
+VmSupervisorActor::behavior_type vm_supervisor(Self self, SharedServices services, VmEndedSink sink,
+                                               std::string sandbox_id) {
+  self->state.services = std::move(services);
+  self->state.sink = std::move(sink);
+  self->state.sandbox_id = std::move(sandbox_id);
+  return {
+      [self](vm_atom, const BootCall&, const DiskedBoot& disked) { return start(self, disked); },
+      [self](shake_atom, const BootCall&, const StartedVm& started) -> caf::result<ReadyGuest> {
+        auto& state = self->state;
+        if (state.ended) return to_caf(*state.ended);
+        auto promise = self->make_response_promise<ReadyGuest>();
+        state.handshake.emplace(started, promise);
+        ready_if_complete(self);
+        return promise;
+      },
+      [self](config_atom, const BootCall&, const ReadyGuest& ready) { return configure(self, ready); },
+      [self](adopt_atom, const Sandbox&, const VmIdentity& identity) { return adopt(self, identity); },
+      [self](exec_atom, const std::string& id, const ExecCommand& command) { return exec(self, id, command); },
+      [self](cancel_atom, const std::string& id) {
+        auto& execs = self->state.execs;
+        for (auto it = execs.begin(); it != execs.end(); ++it) {
+          if (it->second.id != id) continue;
+          self->state.session->close(it->first);
+          it->second.promise.deliver(to_caf(error_of(ErrorCode::cancelled, "run a command in", self->state.sandbox_id, "the client left")));
+          execs.erase(it);
+          break;
+        }
+        flush(self);
+      },
+      [self](end_atom) { return end(self); },
+      [self](console_atom) -> std::string {
+        return self->state.vm ? self->state.vm->console_tail(1U << 20) : std::string();
+      },
+      [self](ready_atom) {
+        auto& state = self->state;
+        if (std::exchange(state.ready_mark, true)) return;
+        state.boot_time_ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - state.received).count();
+        if (state.session && !state.session->up()) {
+          state.session->repeat_hello();
+          flush(self);
+        }
+        ready_if_complete(self);
+      },
+      [self](bytes_atom, const std::vector<std::byte>& bytes) {
+        auto& state = self->state;
+        if (!state.session || state.ended) return;
+        auto events = state.session->feed(bytes);
+        if (state.vm) state.vm->grant_channel(bytes.size());
+        if (!events) {
+          give_up(self, events.error());
+          return;
+        }
+        for (const auto& event : *events) take_event(self, event);
+        flush(self);
+      },
+      [self](exit_atom, const VmExit& exit) { vm_exited(self, exit); },
+      [self](disk_error_atom, bool nospace) {
+        self->state.disk_problem = nospace ? "the host's disk is full" : "the host failed to read or write the disk";
+        give_up(self, error_of(nospace ? ErrorCode::host_disk_full : ErrorCode::io_failed, "run the VM of", self->state.sandbox_id,
+                               self->state.disk_problem, nospace ? "free space on the host" : ""));
+      },
+      [self](tick_atom) {
+        auto& state = self->state;
+        if (!state.session || state.session->up() || state.ended || !state.vm) return;
+        if (std::chrono::steady_clock::now() > state.received + kGuestDeadline) {
+          give_up(self, error_of(ErrorCode::guest_timeout, "reach the guest of", state.sandbox_id,
+                                 "it did not answer on its channel; the console's last lines:\n" + state.vm->console_tail(kConsoleTail)));
+          return;
+        }
+        // What was written before the guest opened its port may be lost: ask again.
+        state.session->repeat_hello();
+        flush(self);
+        self->delayed_send(self, kHelloRepeat * 4, tick_atom_v);
+      },
+  };
+}
+
+}  // namespace nanobox
