@@ -61,7 +61,7 @@ DiskKeeperActor::behavior_type disk_keeper(DiskKeeperActor::stateful_pointer<Dis
         auto promise = self->make_response_promise<void>();
         request_job(self, kFileDeadline, [files = sandbox_files(*self->state.services, sandbox_id)] {
           return remove_files(files);
-        }).then([promise](caf::unit_t) mutable { promise.deliver(caf::unit); },
+        }).then([promise](caf::unit_t) mutable { deliver_done(promise); },
                 [promise](caf::error& error) mutable { promise.deliver(error); });
         return promise;
       },

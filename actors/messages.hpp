@@ -9,6 +9,7 @@
 #include <caf/stateful_actor.hpp>
 #include <caf/typed_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
+#include <caf/typed_response_promise.hpp>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,11 @@ caf::result<T> reply(Result<T> result) {
 inline caf::result<void> reply(const Result<void>& result) {
   if (!result) return to_caf(result.error());
   return caf::unit;
+}
+
+/// Answers a request that has no value to return.
+inline void deliver_done(caf::typed_response_promise<void> promise) {
+  static_cast<caf::response_promise&>(promise).deliver(caf::unit);
 }
 
 }  // namespace nanobox

@@ -63,7 +63,7 @@ void clean_up(Self self, const std::string& sandbox_id, caf::typed_response_prom
             if (auto forgotten = self->state.services->node_store->forget(sandbox_id); !forgotten)
               promise.deliver(to_caf(forgotten.error()));
             else
-              promise.deliver(caf::unit);
+              deliver_done(promise);
           },
           [promise](caf::error& error) mutable { promise.deliver(error); });
 }
@@ -141,7 +141,7 @@ NodeAgentActor::behavior_type node_agent(Self self, SharedServices services, Dis
           if (auto forgotten = self->state.services->node_store->forget(sandbox_id); !forgotten)
             promise.deliver(to_caf(forgotten.error()));
           else
-            promise.deliver(caf::unit);
+            deliver_done(promise);
         });
         return promise;
       },

@@ -54,6 +54,7 @@ caf::result<Sandbox> create(Self self, BootRequest request) {
                    .subject = sandbox.template_name,
                    .reason = "it is " + std::string(to_string(entry->status)),
                    .mend = "wait until its status says ready"});
+  request.image = entry->config;
   sandbox.image_digest = entry->digest;
   sandbox.rootfs_identity = entry->rootfs.identity;
   sandbox.rootfs_path = entry->rootfs.image_path.string();
@@ -94,7 +95,7 @@ void boot_over(Self self, const RunRecord& run, Sandbox sandbox) {
                                                             .subject = run.subject,
                                                             .reason = "it was cancelled",
                                                             .mend = ""})));
-    for (auto& remover : booting.removers) remover.deliver(caf::unit);
+    for (auto& remover : booting.removers) deliver_done(remover);
   } else {
     sandbox.status = SandboxStatus::running;
     sandbox.expires_at = wall_now() + std::chrono::seconds(sandbox.timeout_sec);
@@ -108,7 +109,7 @@ void boot_over(Self self, const RunRecord& run, Sandbox sandbox) {
     }
   }
   if (state.booting.empty() && state.removing.empty())
-    for (auto& promise : std::exchange(state.draining, {})) promise.deliver(caf::unit);
+    for (auto& promise : std::exchange(state.draining, {})) deliver_done(promise);
 }
 
 /// Ends the sandbox' VM and files, then forgets it and tells all who wait.
@@ -123,10 +124,10 @@ void end_on_node(Self self, const std::string& id) {
     auto& state = self->state;
     self->send(state.concerns.scheduler, undo_atom_v, id);
     forget(self, id);
-    for (auto& promise : state.removing[id]) promise.deliver(caf::unit);
+    for (auto& promise : state.removing[id]) deliver_done(promise);
     state.removing.erase(id);
     if (state.booting.empty() && state.removing.empty())
-      for (auto& promise : std::exchange(state.draining, {})) promise.deliver(caf::unit);
+      for (auto& promise : std::exchange(state.draining, {})) deliver_done(promise);
   };
   self->request(self->state.concerns.node_agent, kEndDeadline, end_atom_v, id).then([over] { over(); }, [over, id](caf::error& error) {
     spdlog::error("{}", describe(from_caf(error, "end sandbox " + id)));
@@ -197,8 +198,8 @@ caf::result<void> adopt(Self self) {
   if (!records) return to_caf(records.error());
   auto promise = self->make_response_promise<void>();
   auto pending = std::make_shared<std::size_t>(1);
-  const auto one_done = [promise, pending]() mutable {
-    if (--*pending == 0) promise.deliver(caf::unit);
+  const auto one_done = [promise, pending] {
+    if (--*pending == 0) deliver_done(promise);
   };
   for (const auto& record : *records) {
     auto sandbox = sandbox_from_record(record.value);

@@ -108,7 +108,7 @@ caf::result<Template> publish(Self self, const WarmupCall& call, const BuiltImag
   entry.config = built.image.config;
   entry.rootfs = built.rootfs;
   if (auto stored = store(self, entry); !stored) return to_caf(stored.error());
-  (void)link_rootfs_name(self->state.services->cache.rootfs, entry.rootfs, entry.name);
+  (void)name_rootfs(self->state.services->cache.rootfs, entry.name, entry.rootfs.identity);
   return entry;
 }
 
@@ -127,7 +127,7 @@ void run_over(Self self, const RunRecord& run) {
     (void)store(self, changed);
   }
   if (!state.running.empty()) return;
-  for (auto& promise : state.draining) promise.deliver(caf::unit);
+  for (auto& promise : state.draining) deliver_done(promise);
   state.draining.clear();
 }
 
@@ -156,7 +156,6 @@ caf::result<void> remove(Self self, const std::string& owner, const std::string&
   bool shared = others != 0;
   for (const auto& other : state.services->boards->templates.all())
     shared = shared || other->rootfs.identity == entry->rootfs.identity;
-  unlink_rootfs_name(state.services->cache.rootfs, name);
   if (!shared && entry->usable()) (void)remove_rootfs(state.services->cache.rootfs, entry->rootfs.identity);
   return caf::unit;
 }

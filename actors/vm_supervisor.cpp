@@ -117,7 +117,7 @@ caf::result<StartedVm> start(Self self, const DiskedBoot& disked) {
                 return vm;
               })
       .then(
-          [self, promise, sandbox = request.sandbox](std::shared_ptr<Vm>& vm) mutable {
+          [self, promise, sandbox = request.sandbox, image = request.image](std::shared_ptr<Vm>& vm) mutable {
             auto& state = self->state;
             state.starting = false;
             state.vm = std::move(vm);
@@ -128,14 +128,14 @@ caf::result<StartedVm> start(Self self, const DiskedBoot& disked) {
               return;
             }
             open_session(self, false);
-            promise.deliver(StartedVm{.sandbox = sandbox, .received = state.received});
+            promise.deliver(StartedVm{.sandbox = sandbox, .image = image});
           },
           [self, promise](caf::error& error) mutable {
             auto& state = self->state;
             state.starting = false;
             promise.deliver(error);
             if (!state.ended) state.ended = from_caf(error, "start the VM of " + state.sandbox_id);
-            for (auto& ender : std::exchange(state.enders, {})) ender.deliver(caf::unit);
+            for (auto& ender : std::exchange(state.enders, {})) deliver_done(ender);
           });
   return promise;
 }
@@ -145,7 +145,7 @@ void ready_if_complete(Self self) {
   auto& state = self->state;
   if (!state.handshake || !state.ready_mark || !state.session || !state.session->up()) return;
   auto [started, promise] = *std::exchange(state.handshake, std::nullopt);
-  promise.deliver(ReadyGuest{.sandbox = started.sandbox, .boot_time_ms = state.boot_time_ms});
+  promise.deliver(ReadyGuest{.sandbox = started.sandbox, .image = started.image, .boot_time_ms = state.boot_time_ms});
 }
 
 caf::result<Sandbox> configure(Self self, const ReadyGuest& ready) {
@@ -154,7 +154,9 @@ caf::result<Sandbox> configure(Self self, const ReadyGuest& ready) {
   ConfigureMessage message{.sandbox_id = ready.sandbox.id,
                            .hostname = ready.sandbox.id,
                            .resolver = state.services->dns_server,
-                           .env = {},
+                           .env = ready.image.env,
+                           .cwd = ready.image.working_dir,
+                           .user = ready.image.user,
                            .clock_ns = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
                                                                       std::chrono::system_clock::now().time_since_epoch())
                                                                       .count()),
@@ -217,7 +219,7 @@ void take_event(Self self, const ChannelEvent& event) {
     ready_if_complete(self);
     if (state.adopting) {
       state.configured = true;
-      std::exchange(state.adopting, std::nullopt)->deliver(caf::unit);
+      deliver_done(*std::exchange(state.adopting, std::nullopt));
     }
   } else if (std::holds_alternative<Configured>(event)) {
     if (!state.configuring) return;
@@ -292,7 +294,7 @@ void vm_exited(Self self, const VmExit& exit) {
     give_up(self, error);
   }
   state.vm.reset();
-  for (auto& ender : std::exchange(state.enders, {})) ender.deliver(caf::unit);
+  for (auto& ender : std::exchange(state.enders, {})) deliver_done(ender);
 }
 
 caf::result<void> end(Self self) {

@@ -52,7 +52,7 @@ enum nanobox_tag {
   NANOBOX_TAG_ID = 4,       /* text: the sandbox */
   NANOBOX_TAG_HOSTNAME = 5, /* text */
   NANOBOX_TAG_RESOLVER = 6, /* text: an address */
-  NANOBOX_TAG_ENV = 7,      /* text "K=V", repeated */
+  NANOBOX_TAG_ENV = 7,      /* text "K=V", repeated; CONFIGURE has CWD and USER beside it, the image's */
   NANOBOX_TAG_CLOCK_NS = 8, /* u64: wall clock since 1970 */
   NANOBOX_TAG_ENTROPY = 9,  /* 64 bytes */
   NANOBOX_TAG_GENERATION = 10, /* u64 */

@@ -1,11 +1,7 @@
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "init.h"
-
-#define ENVIRONMENT_FILE_MAX (1u << 20)
 
 struct environment sandbox_environment;
 char image_cwd[4096] = "/";
@@ -47,39 +43,7 @@ void environment_free(struct environment* environment) {
   *environment = (struct environment){0};
 }
 
-/* The whole file, NUL-terminated, or NULL. */
-static char* read_file(const char* path, size_t* size) {
-  const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-  if (fd < 0) return NULL;
-  char* text = malloc(ENVIRONMENT_FILE_MAX + 1);
-  size_t used = 0;
-  while (text && used < ENVIRONMENT_FILE_MAX) {
-    const ssize_t count = read(fd, text + used, ENVIRONMENT_FILE_MAX - used);
-    if (count <= 0) break;
-    used += (size_t)count;
-  }
-  close(fd);
-  if (text) text[used] = 0;
-  if (size) *size = used;
-  return text;
-}
-
-static void read_line(const char* path, char* to, size_t size) {
-  char* text = read_file(path, NULL);
-  if (text && *text && strlen(text) < size) {
-    strcpy(to, text);
-    to[strcspn(to, "\n")] = 0;
-  }
-  free(text);
-}
-
-void load_image_settings(void) {
-  size_t size = 0;
-  char* text = read_file("/etc/nanobox/env", &size);
-  for (size_t at = 0; text && at < size; at += strlen(text + at) + 1) environment_set(&sandbox_environment, text + at);
-  free(text);
+void set_default_path(void) {
   if (!environment_get(&sandbox_environment, "PATH"))
     environment_set(&sandbox_environment, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-  read_line("/etc/nanobox/workdir", image_cwd, sizeof image_cwd);
-  read_line("/etc/nanobox/user", image_user, sizeof image_user);
 }

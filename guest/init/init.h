@@ -69,7 +69,7 @@ struct user {
 /* `wanted`: name, uid, name:group or uid:gid; empty is root. */
 bool find_user(const char* wanted, struct user* user);
 
-/* environment.c: the image's settings, the sandbox's, and a command's own */
+/* environment.c: the image's and the sandbox's settings, as CONFIGURE brings them, and a command's own */
 struct environment {
   char** entries;
   size_t count;
@@ -77,9 +77,10 @@ struct environment {
 void environment_set(struct environment* environment, const char* entry);
 const char* environment_get(const struct environment* environment, const char* name);
 void environment_free(struct environment* environment);
-/* The image's Env, WorkingDir and User as the builder left them under /etc/nanobox. */
-void load_image_settings(void);
+/* A PATH for images that set none. */
+void set_default_path(void);
 extern struct environment sandbox_environment;
+/* Where and as whom commands run that do not say so. */
 extern char image_cwd[4096];
 extern char image_user[256];
 

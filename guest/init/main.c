@@ -63,7 +63,7 @@ int main(void) {
   umask(022);
   mount_file_systems();
   bring_loopback_up();
-  load_image_settings();
+  set_default_path();
   mkdir("/sys/fs/cgroup/nanobox", 0755);
   signal(SIGPIPE, SIG_IGN);
 

@@ -57,6 +57,12 @@ static void configure(const uint8_t* payload, uint32_t length) {
       case NANOBOX_TAG_ENV:
         if ((value = tlv_text(&entry))) environment_set(&sandbox_environment, value);
         break;
+      case NANOBOX_TAG_CWD:
+        if ((value = tlv_text(&entry)) && *value && strlen(value) < sizeof image_cwd) strcpy(image_cwd, value);
+        break;
+      case NANOBOX_TAG_USER:
+        if ((value = tlv_text(&entry)) && strlen(value) < sizeof image_user) strcpy(image_user, value);
+        break;
       case NANOBOX_TAG_CLOCK_NS: set_clock(tlv_u64(&entry)); break;
       case NANOBOX_TAG_ENTROPY: add_entropy(entry.value, entry.length); break;
       default: break;

@@ -12,6 +12,7 @@ namespace nanobox {
 
 struct BootRequest {
   Sandbox sandbox;
+  ImageConfig image;  ///< what commands get that do not say otherwise
   std::chrono::steady_clock::time_point received;  ///< when the server had the request; boot_time_ms counts from here
 };
 
@@ -44,11 +45,12 @@ struct DiskedBoot {
 
 struct StartedVm {
   Sandbox sandbox;
-  std::chrono::steady_clock::time_point received;
+  ImageConfig image;
 };
 
 struct ReadyGuest {
   Sandbox sandbox;
+  ImageConfig image;
   std::int64_t boot_time_ms = 0;
 };
 

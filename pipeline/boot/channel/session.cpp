@@ -253,6 +253,8 @@ Result<void> ChannelSession::configure(const ConfigureMessage& message) {
   payload.put(NANOBOX_TAG_HOSTNAME, message.hostname);
   if (!message.resolver.empty()) payload.put(NANOBOX_TAG_RESOLVER, message.resolver);
   for (const auto& entry : message.env) payload.put(NANOBOX_TAG_ENV, entry);
+  payload.put(NANOBOX_TAG_CWD, message.cwd);
+  payload.put(NANOBOX_TAG_USER, message.user);
   NANOBOX_TRY(check_size(payload.bytes().size(), "configure the guest", "shorten the sandbox's env"));
   send(NANOBOX_CONFIGURE, 0, 0, 0, payload.bytes());
   return {};

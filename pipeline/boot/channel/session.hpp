@@ -19,7 +19,9 @@ struct ConfigureMessage {
   std::string sandbox_id;
   std::string hostname;
   std::string resolver;          ///< an address; empty: none
-  std::vector<std::string> env;  ///< "K=V"
+  std::vector<std::string> env;  ///< "K=V": the image's, then the sandbox's
+  std::string cwd;               ///< the image's; empty: /
+  std::string user;              ///< the image's; empty: root
   std::uint64_t clock_ns = 0;    ///< wall clock since 1970
   std::array<std::byte, 64> entropy{};
   std::uint64_t generation = 0;
