@@ -13,6 +13,8 @@
 
 namespace nanobox {
 
+struct CgroupMount;
+
 /// 0 means no limit.
 struct CgroupLimits {
   std::uint64_t memory_bytes = 0;  ///< resident memory and page cache; swap is not allowed where that can be said
@@ -82,6 +84,9 @@ public:
   Result<std::size_t> remove_leftovers(std::span<const Cgroup> keep) const;
 
 private:
+  bool settle_v2(const std::vector<CgroupMount>& mounts, std::string_view own);
+  void settle_v1(const std::vector<CgroupMount>& mounts, std::string_view own);
+
   CgroupSupport support_;
   std::string mark_;
   std::vector<std::filesystem::path> bases_;   ///< folders that hold ours, without duplicates

@@ -39,6 +39,7 @@ struct ConfinementHost {
   std::filesystem::path parent_program;  ///< nanobox-vm-parent
   CgroupHome cgroups;
   ConfinementReport report;
+  std::string seccomp_filter;  ///< see confinement_seccomp_filter
 
   /// Finds the strongest level by starting a process in each. Blocking (tens of ms).
   /// @param parent_program  empty: beside this process' executable, else in ../libexec/nanobox

@@ -13,17 +13,9 @@
 #include "pipeline/boot/vmm/cgroup.hpp"
 #include "pipeline/boot/vmm/confinement.hpp"
 #include "pipeline/boot/vmm/proc_identity.hpp"
+#include "pipeline/boot/vmm/root_entry.hpp"
 
 namespace nanobox {
-
-/// One thing the VMM finds in its root; there is nothing else in it. Parents are made as needed.
-struct RootEntry {
-  enum class Kind : std::uint8_t { file = 1, folder, device, symlink };
-  Kind kind = Kind::file;
-  std::filesystem::path source;  ///< on the host, absolute; of a symlink: its text
-  std::filesystem::path target;  ///< in the new root, absolute. At level `minimal` it must equal `source`
-  bool read_only = true;         ///< what is writable is not executable; devices: give false
-};
 
 /// A descriptor the VMM starts with. 0 is /dev/null, 1 and 2 are the bounded log; everything else is closed.
 struct InheritedFd {
@@ -111,6 +103,8 @@ private:
 
 /// What a tiny parent left in `run_dir`; nothing when it recorded nothing.
 std::optional<VmExitStatus> recorded_exit(const std::filesystem::path& run_dir);
+/// Who was started there, also by a daemon that died before it could note it down.
+std::optional<VmProcessIdentity> recorded_identity(const std::filesystem::path& run_dir);
 /// What it kept of the VMM's output.
 std::string recorded_output(const std::filesystem::path& run_dir);
 
