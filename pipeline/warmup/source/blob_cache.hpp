@@ -1,6 +1,8 @@
 #pragma once
 
+#include <atomic>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -17,6 +19,7 @@
 namespace nanobox {
 
 class Transfer;
+struct TransferQueue;
 
 /// Layers on their way: one arrival a descriptor, by position; equal digests share one.
 struct FetchingBlobs {
@@ -49,11 +52,15 @@ public:
 private:
   struct Worker {
     std::jthread thread;
-    std::shared_ptr<const bool> ended;
+    std::shared_ptr<const std::atomic<bool>> ended;
   };
   explicit BlobCache(std::filesystem::path folder) : folder_(std::move(folder)) {}
-  void end(const std::shared_ptr<Transfer>& transfer);
   void reap();
+  Result<std::shared_ptr<BlobArrival>> arrival_of(
+      const StageContext& context, const Descriptor& blob,
+      const std::function<bool(const std::shared_ptr<Transfer>& transfer, bool fresh)>& join);
+  Result<std::shared_ptr<Transfer>> new_transfer(const Descriptor& blob);
+  Result<void> start_workers(const std::shared_ptr<TransferQueue>& queue);
 
   const std::filesystem::path folder_;
   std::mutex mutex_;

@@ -47,6 +47,9 @@ bool platform_fits(const Platform& have, const Platform& wanted);
 Result<Platform> parse_platform(std::string_view text);
 std::string to_string(const Platform& platform);
 
+/// Whether `media_type` is that of an index or manifest list.
+bool is_index_type(std::string_view media_type);
+
 /// Whether `media_type` is one of the layers that registries do not hold, fetched by the descriptor's `urls`.
 bool is_foreign_layer(std::string_view media_type);
 
