@@ -4,6 +4,7 @@
 #include <rapidjson/document.h>
 
 #include <algorithm>
+#include <vector>
 
 namespace nanobox {
 
@@ -93,40 +94,35 @@ std::string percent_encoded(std::string_view text) {
 }  // namespace
 
 std::optional<AuthChallenge> parse_challenge(std::string_view header) {
-  std::optional<AuthChallenge> best, current;
-  const auto keep = [&] {
-    if (!current) return;
-    const bool usable = current->scheme == AuthChallenge::Scheme::basic || !current->realm.empty();
-    if (usable &&
-        (!best || (best->scheme == AuthChallenge::Scheme::basic && current->scheme == AuthChallenge::Scheme::bearer)))
-      best = current;
-    current.reset();
-  };
-  Scanner scanner(header);
-  bool known = false;
-  while (!scanner.done()) {
+  std::vector<AuthChallenge> found;
+  bool known = false;  // whether parameters belong to found.back()
+  for (Scanner scanner(header); !scanner.done();) {
     if (scanner.take(',')) continue;
     const auto word = lower(scanner.token());
     if (word.empty()) break;
     if (scanner.take('=')) {
-      const auto value = scanner.value();
+      auto value = scanner.value();
       if (!value) break;
-      if (!known || !current) continue;
-      if (word == "realm") current->realm = *value;
-      if (word == "service") current->service = *value;
-      if (word == "scope") current->scope = *value;
+      if (!known) continue;
+      if (word == "realm")
+        found.back().realm = std::move(*value);
+      else if (word == "service")
+        found.back().service = std::move(*value);
+      else if (word == "scope")
+        found.back().scope = std::move(*value);
       continue;
     }
-    keep();
     known = word == "basic" || word == "bearer";
-    if (known)
-      current = AuthChallenge{.scheme = word == "basic" ? AuthChallenge::Scheme::basic : AuthChallenge::Scheme::bearer,
-                              .realm = {},
-                              .service = {},
-                              .scope = {}};
+    if (known) {
+      found.emplace_back();
+      found.back().scheme = word == "basic" ? AuthChallenge::Scheme::basic : AuthChallenge::Scheme::bearer;
+    }
   }
-  keep();
-  return best;
+  for (const auto scheme : {AuthChallenge::Scheme::bearer, AuthChallenge::Scheme::basic})
+    for (const auto& challenge : found)
+      if (challenge.scheme == scheme && (scheme == AuthChallenge::Scheme::basic || !challenge.realm.empty()))
+        return challenge;
+  return std::nullopt;
 }
 
 std::string basic_authorization(const Credentials& credentials) {
