@@ -86,7 +86,8 @@ void apply_environment(const Environment& environment, LoadedSettings& loaded, s
   }
   for (const auto& [name, value] : environment) {
     if (!name.starts_with("NANOBOX_") || std::ranges::find(known, name) != known.end()) continue;
-    const auto near = std::ranges::find_if(known, [&](const auto& other) { return edit_distance(name, other) <= 2; });
+    const auto near =
+        std::ranges::find_if(known, [&wrong = name](const auto& other) { return edit_distance(wrong, other) <= 2; });
     if (near != known.end())
       problems.push_back({"environment " + name, "", "there is no such key", "did you mean '" + *near + "'?"});
   }
@@ -144,7 +145,8 @@ void apply_flags(const std::vector<Flag>& flags, LoadedSettings& loaded, std::ve
   for (const auto& [name, value] : flags) {
     const std::string place = "flag --" + name;
     const auto* key = find_setting(name);
-    const bool list = std::ranges::any_of(setting_lists(), [&](const auto& row) { return row.name == name; });
+    const bool list =
+        std::ranges::any_of(setting_lists(), [&wanted = name](const auto& row) { return row.name == wanted; });
     if (list || (key != nullptr && key->in_list())) {
       problems.push_back({place, "", "arrays of tables come from the file only", "write them into the file"});
     } else if (key == nullptr) {
