@@ -1,0 +1,36 @@
+#pragma once
+
+#include <atomic>
+#include <caf/actor_system.hpp>
+#include <filesystem>
+#include <memory>
+
+#include "actors/node.hpp"
+#include "http/idempotency.hpp"
+#include "http/router.hpp"
+
+namespace nanobox::http {
+
+/// What the resources stand on. Outlives the server.
+struct Api {
+  caf::actor_system& system;
+  Node node;
+  std::shared_ptr<Idempotency> idempotency;
+  std::string default_network_mode = "isolated";
+  std::filesystem::path embedded_images;  ///< OCI layouts that come with the program, by name; empty: none
+  WallTime started_at = wall_now();
+  std::atomic<bool> ready{true};
+
+  const Boards& boards() const { return *node.services->boards; }
+  Boards& boards() { return *node.services->boards; }
+};
+
+/// Each adds the routes of one resource (api.md). `api` must outlive the router.
+void add_template_routes(Router& router, Api& api);
+void add_sandbox_routes(Router& router, Api& api);
+void add_exec_route(Router& router, Api& api);
+void add_pipeline_routes(Router& router, Api& api);
+void add_node_routes(Router& router, Api& api);
+void add_health_routes(Router& router, Api& api);
+
+}  // namespace nanobox::http

@@ -1,0 +1,117 @@
+#include <filesystem>
+
+#include "http/json/writer.hpp"
+#include "http/resources/api.hpp"
+#include "http/resources/ask.hpp"
+
+namespace nanobox::http {
+
+namespace {
+
+std::string node_json(const Api& api) {
+  const auto& services = *api.node.services;
+  std::uint64_t vcpu = 0, memory_mb = 0, disk_mb = 0, sandboxes = 0;
+  for (const auto& sandbox : api.boards().sandboxes.all()) {
+    if (sandbox->status == SandboxStatus::failed) continue;
+    ++sandboxes;
+    vcpu += sandbox->resources.vcpu;
+    memory_mb += sandbox->resources.memory_mb;
+    disk_mb += sandbox->resources.disk_mb;
+  }
+  std::error_code error;
+  const auto space = std::filesystem::space(services.sandboxes_folder, error);
+  const auto problem = services.driver ? std::string() : describe(services.driver_problem);
+  json::Writer json;
+  json.begin_object().field("id", services.node_id).field("status", services.driver ? "ready" : "unready");
+  if (problem.empty())
+    json.null_field("reason");
+  else
+    json.field("reason", problem);
+  if (services.driver)
+    json.field("vmm", to_string(services.driver->kind()));
+  else
+    json.null_field("vmm");
+  json.key("resources").begin_object();
+  json.key("total")
+      .begin_object()
+      .field("memory_mb", services.memory_budget_mb)
+      .field("disk_mb", error ? 0 : space.capacity >> 20)
+      .end_object();
+  json.key("used")
+      .begin_object()
+      .field("vcpu", vcpu)
+      .field("memory_mb", memory_mb)
+      .field("disk_mb", disk_mb)
+      .end_object();
+  json.end_object();
+  json.field("sandboxes", sandboxes).field("templates", api.boards().templates.all().size());
+  json.key("pools").begin_array().end_array();
+  json.field("last_heartbeat_at", to_rfc3339(wall_now())).end_object();
+  return json.take();
+}
+
+std::uint64_t bytes_below(const std::filesystem::path& folder) {
+  std::uint64_t sum = 0;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error))
+    if (entry.is_regular_file(error) && !entry.is_symlink(error)) sum += entry.file_size(error);
+  return sum;
+}
+
+std::string stats_json(const Api& api) {
+  std::map<std::string, std::uint64_t> states;
+  for (const auto& sandbox : api.boards().sandboxes.all()) ++states[std::string(to_string(sandbox->status))];
+  json::Writer json;
+  json.begin_object().field("nodes", 1).key("sandboxes").begin_object();
+  for (const auto& state : {"creating", "running", "stopping", "failed"}) json.field(state, states[state]);
+  json.end_object().field("templates", api.boards().templates.all().size());
+  json.key("pools").begin_array().end_array();
+  json.field("cache_bytes", bytes_below(api.node.services->cache.blobs / "sha256")).field("snapshot_bytes", 0).end_object();
+  return json.take();
+}
+
+bool admin_only(const Request& request, Responder& responder) {
+  if (request.is_admin) return true;
+  responder.send_problem({.code = ErrorCode::forbidden, .attempted = "look at the nodes", .subject = "",
+                          .reason = "this is the administrator's", .mend = "use the administrator's key"});
+  return false;
+}
+
+}  // namespace
+
+void add_node_routes(Router& router, Api& api) {
+  router.add(Method::get, "/api/v1/nodes", [&api](Request request, Responder responder) {
+    if (!admin_only(request, responder)) return;
+    responder.send(200, "{\"items\":[" + node_json(api) + "],\"next_cursor\":null}");
+  });
+  router.add(Method::get, "/api/v1/nodes/{id}", [&api](Request request, Responder responder) {
+    if (!admin_only(request, responder)) return;
+    if (request.param("id") != api.node.services->node_id)
+      return responder.send_problem({.code = ErrorCode::node_not_found, .attempted = "find node",
+                                     .subject = std::string(request.param("id")), .reason = "there is none of that id",
+                                     .mend = "GET /api/v1/nodes lists them"});
+    responder.send(200, node_json(api));
+  });
+  router.add(Method::get, "/api/v1/stats", [&api](Request, Responder responder) { responder.send(200, stats_json(api)); });
+}
+
+void add_health_routes(Router& router, Api& api) {
+  const RouteOptions open{.needs_key = false, .while_draining = true};
+  router.add(Method::get, "/healthz", [](Request, Responder responder) { responder.send(200, R"({"status":"ok"})"); }, open);
+  router.add(
+      Method::get, "/readyz",
+      [&api](Request, Responder responder) {
+        if (!api.ready)
+          return responder.send_problem({.code = ErrorCode::shutting_down, .attempted = "be ready", .subject = "",
+                                         .reason = "the server is stopping", .mend = "", .retry_after_sec = 5});
+        if (!api.node.services->driver) {
+          auto problem = api.node.services->driver_problem;
+          problem.code = ErrorCode::not_ready;
+          return responder.send_problem(problem);
+        }
+        responder.send(200, R"({"status":"ready"})");
+      },
+      open);
+}
+
+}  // namespace nanobox::http

@@ -1,0 +1,169 @@
+#include "config/id.hpp"
+#include "http/json/document.hpp"
+#include "http/json/reader.hpp"
+#include "http/pagination.hpp"
+#include "http/resources/api.hpp"
+#include "http/resources/ask.hpp"
+#include "http/resources/resources_field.hpp"
+
+namespace nanobox::http {
+
+namespace {
+
+constexpr std::chrono::minutes kCreate{5};
+constexpr std::chrono::seconds kRemove{90};
+constexpr std::chrono::seconds kShort{30};
+constexpr std::size_t kMapEntriesMax = 256;
+constexpr std::int64_t kTimeoutMax = 604'800;
+
+bool is_variable_name(std::string_view name) {
+  return !name.empty() && name.find('=') == std::string_view::npos && name.find('\0') == std::string_view::npos;
+}
+
+Result<BootRequest> read_create(Api& api, const Request& request) {
+  const auto document = NANOBOX_TRY(json::parse_body(request));
+  json::Complaints complaints;
+  json::ObjectReader body(document, complaints);
+  BootRequest boot;
+  boot.received = std::chrono::steady_clock::now();
+  auto& sandbox = boot.sandbox;
+  sandbox.owner = request.owner;
+  sandbox.template_name = body.required_text("template");
+  const auto entry = api.boards().templates.find(template_key(request.owner, sandbox.template_name));
+  Resources defaults = entry ? entry->resources : Resources{};
+  // A root larger than the usual disk is no reason to refuse a request that names no size.
+  if (entry)
+    defaults.disk_mb = std::max(defaults.disk_mb, static_cast<std::uint32_t>((entry->rootfs.size_bytes + (1 << 20) - 1) >> 20));
+  sandbox.resources = read_resources(body, defaults);
+  sandbox.network_mode = api.default_network_mode;
+  body.object("network", [&](json::ObjectReader& network) {
+    sandbox.network_mode = network.choice("mode", {"isolated", "internal", "internet"}).value_or(api.default_network_mode);
+  });
+  sandbox.env = body.text_map("env", kMapEntriesMax).value_or(std::map<std::string, std::string>());
+  for (const auto& [name, value] : sandbox.env)
+    if (!is_variable_name(name) || value.find('\0') != std::string::npos)
+      complaints.invalid("/env", "names must not be empty or hold '=', and nothing may hold NUL");
+  sandbox.metadata = body.text_map("metadata", kMapEntriesMax).value_or(std::map<std::string, std::string>());
+  sandbox.timeout_sec = static_cast<std::uint32_t>(body.integer("timeout_sec", 1, kTimeoutMax).value_or(300));
+  sandbox.on_timeout = body.choice("on_timeout", {"destroy", "pause"}).value_or("destroy");
+  if (sandbox.on_timeout == "pause") complaints.invalid("/on_timeout", "this version cannot pause; use destroy");
+  const auto way = body.choice("boot", {"auto", "pool", "snapshot", "cold"}).value_or("auto");
+  body.finish();
+  NANOBOX_TRY(complaints.result());
+  if (way == "pool" || way == "snapshot")
+    return fail({.code = ErrorCode::boot_path_unavailable, .attempted = "boot a sandbox by", .subject = way,
+                 .reason = "this version boots cold only", .mend = "use boot auto or cold"});
+  if (!entry) return fail(no_such_template(sandbox.template_name));
+  return boot;
+}
+
+void create(Api& api, Request request, Responder responder) {
+  auto boot = read_create(api, request);
+  if (!boot) return responder.send_problem(boot.error());
+  boot->sandbox.id = make_id("sb");
+  const auto id = boot->sandbox.id;
+  api.idempotency->note_subject(request, id);
+  auto shared = std::make_shared<Responder>(std::move(responder));
+  shared->on_disconnect([registry = api.node.sandboxes, id] { caf::anon_send(registry, cancel_atom_v, id); });
+  ask_actor<Sandbox>(
+      api, shared, kCreate, "create a sandbox", api.node.sandboxes,
+      [registry = api.node.sandboxes](Responder& to, const Sandbox& sandbox) {
+        // A client that left while its sandbox was being made does not know its id.
+        if (!to.connected()) caf::anon_send(registry, remove_atom_v, sandbox.id);
+        to.send(201, to_json(sandbox));
+      },
+      create_atom_v, std::move(*boot));
+}
+
+Result<std::vector<std::shared_ptr<const Sandbox>>> filtered(const Api& api, const Request& request) {
+  std::map<std::string, std::string> metadata;
+  for (const auto& [name, value] : request.query_parameters) {
+    if (name.starts_with("metadata."))
+      metadata[name.substr(9)] = value;
+    else if (name != "limit" && name != "cursor" && name != "template" && name != "status" && name != "node_id")
+      return fail({.code = ErrorCode::unknown_field, .attempted = "list sandboxes", .subject = "",
+                   .reason = "there is no filter '" + name + "'",
+                   .mend = "use template, status, node_id, metadata.KEY, limit, cursor",
+                   .fields = {{"?" + name, "is not known"}}});
+  }
+  std::vector<std::shared_ptr<const Sandbox>> found;
+  for (auto& sandbox : api.boards().sandboxes.all()) {
+    const auto differs = [&](std::string_view name, std::string_view value) {
+      const auto wanted = request.query_parameter(name);
+      return wanted && *wanted != value;
+    };
+    if (sandbox->owner != request.owner || differs("template", sandbox->template_name) ||
+        differs("status", to_string(sandbox->status)) || differs("node_id", sandbox->node_id))
+      continue;
+    bool fits = true;
+    for (const auto& [key, value] : metadata) {
+      const auto has = sandbox->metadata.find(key);
+      fits = fits && has != sandbox->metadata.end() && has->second == value;
+    }
+    if (fits) found.push_back(std::move(sandbox));
+  }
+  return found;
+}
+
+void keep_alive(Api& api, const Request& request, Responder responder) {
+  const auto sandbox = sandbox_of(api, request);
+  if (!sandbox) return responder.send_problem(sandbox.error());
+  const auto document = json::parse_body(request);
+  if (!document) return responder.send_problem(document.error());
+  json::Complaints complaints;
+  json::ObjectReader body(*document, complaints);
+  const auto timeout = body.integer("timeout_sec", 1, kTimeoutMax).value_or((*sandbox)->timeout_sec);
+  body.finish();
+  if (auto fine = complaints.result(); !fine) return responder.send_problem(fine.error());
+  ask_actor<Sandbox>(
+      api, std::make_shared<Responder>(std::move(responder)), kShort, "keep the sandbox alive", api.node.sandboxes,
+      [](Responder& to, const Sandbox& kept) {
+        to.send(200, "{\"expires_at\":\"" + to_rfc3339(kept.expires_at.value_or(WallTime{})) + "\"}");
+      },
+      keep_atom_v, (*sandbox)->id, static_cast<std::uint32_t>(timeout));
+}
+
+}  // namespace
+
+void add_sandbox_routes(Router& router, Api& api) {
+  router.add(Method::post, "/api/v1/sandboxes", api.idempotency->wrap([&api](Request request, Responder responder) {
+    create(api, std::move(request), std::move(responder));
+  }));
+  router.add(Method::get, "/api/v1/sandboxes", [&api](Request request, Responder responder) {
+    const auto page = read_page(request);
+    if (!page) return responder.send_problem(page.error());
+    const auto sandboxes = filtered(api, request);
+    if (!sandboxes) return responder.send_problem(sandboxes.error());
+    responder.send(200, list_json(
+                            *sandboxes, *page, [](const auto& sandbox) { return sandbox->id; },
+                            [](const auto& sandbox) { return to_json(*sandbox); }));
+  });
+  router.add(Method::get, "/api/v1/sandboxes/{id}", [&api](Request request, Responder responder) {
+    const auto sandbox = sandbox_of(api, request);
+    if (!sandbox) return responder.send_problem(sandbox.error());
+    responder.send(200, to_json(**sandbox));
+  });
+  router.add(Method::del, "/api/v1/sandboxes/{id}", [&api](Request request, Responder responder) {
+    const auto sandbox = sandbox_of(api, request);
+    if (!sandbox) return responder.send_problem(sandbox.error());
+    ask_actor<void>(
+        api, std::make_shared<Responder>(std::move(responder)), kRemove, "end the sandbox", api.node.sandboxes,
+        [](Responder& to) { to.send(204); }, remove_atom_v, (*sandbox)->id);
+  });
+  router.add(Method::post, "/api/v1/sandboxes/{id}/keepalive",
+             api.idempotency->wrap([&api](Request request, Responder responder) {
+               keep_alive(api, request, std::move(responder));
+             }));
+  router.add(Method::get, "/api/v1/sandboxes/{id}/logs", [&api](Request request, Responder responder) {
+    const auto sandbox = sandbox_of(api, request);
+    if (!sandbox) return responder.send_problem(sandbox.error());
+    if ((*sandbox)->status == SandboxStatus::failed)
+      return responder.send_bytes(200, "text/plain; charset=utf-8", (*sandbox)->reason + "\n");
+    ask_actor<std::string>(
+        api, std::make_shared<Responder>(std::move(responder)), kShort, "read the console", api.node.node_agent,
+        [](Responder& to, const std::string& text) { to.send_bytes(200, "text/plain; charset=utf-8", text); },
+        console_atom_v, (*sandbox)->id);
+  });
+}
+
+}  // namespace nanobox::http

@@ -1,0 +1,161 @@
+#include "tools/nanoboxd/services_setup.hpp"
+
+#include <openssl/evp.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "guest/embedded_init.hpp"
+#include "pipeline/boot/vmm/confinement.hpp"
+#include "pipeline/boot/vmm/poller.hpp"
+#include "pipeline/boot/vmm/probe.hpp"
+#include "pipeline/boot/vmm/qemu/qemu_driver.hpp"
+#include "pipeline/store/control_store.hpp"
+#include "pipeline/store/node_store.hpp"
+#include "pipeline/warmup/rootfs/rootfs_cache.hpp"
+
+namespace nanobox {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// VMMs' user ids: far from those that distributions and login services give out.
+constexpr std::uint32_t kFirstVmUid = 0x2A000000;
+
+Result<void> make_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) return fail(errno_error(error.value(), "make folder", folder.string()));
+  return {};
+}
+
+/// An unprivileged VMM has to walk to its files; what is inside each folder is guarded by its own mode.
+void let_through(const fs::path& folder) { ::chmod(folder.c_str(), 0711); }
+
+Result<std::vector<std::byte>> init_binary(const fs::path& named) {
+  if (named.empty()) {
+    const auto bytes = embedded_init();
+    return std::vector<std::byte>(bytes.begin(), bytes.end());
+  }
+  std::ifstream file(named, std::ios::binary);
+  std::vector<char> text((std::istreambuf_iterator<char>(file)), {});
+  if (!file || text.empty())
+    return fail({.code = ErrorCode::file_unreadable, .attempted = "read [oci] init_binary", .subject = named.string(),
+                 .reason = "it is missing, empty or not readable",
+                 .mend = "leave the key out to use the embedded init"});
+  const auto* bytes = reinterpret_cast<const std::byte*>(text.data());
+  return std::vector<std::byte>(bytes, bytes + text.size());
+}
+
+std::string sha256_hex(const std::vector<std::byte>& bytes) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned length = 0;
+  EVP_Digest(bytes.data(), bytes.size(), digest, &length, EVP_sha256(), nullptr);
+  static constexpr char kHex[] = "0123456789abcdef";
+  std::string text;
+  for (unsigned i = 0; i < length; ++i) {
+    text += kHex[digest[i] >> 4];
+    text += kHex[digest[i] & 15];
+  }
+  return text;
+}
+
+Result<std::shared_ptr<VmmDriver>> make_driver(const LoadedSettings& loaded) {
+  const auto probes = probe_vmms({});
+  for (const auto& probe : probes)
+    spdlog::info("{}: {}{}", to_string(probe.kind), probe.usable ? "works" : "does not work", probe.reason.empty() ? "" : ", " + probe.reason);
+  const auto kind = NANOBOX_TRY(choose_vmm(loaded.settings.agent.vmm, probes));
+  QemuSettings settings;
+  settings.kind = kind;
+  settings.data_folder = loaded.data_folder;
+  settings.pollers = NANOBOX_TRY(PollerSet::start());
+  settings.confinement = NANOBOX_TRY(ConfinementHost::detect(loaded.data_folder));
+  return std::shared_ptr<VmmDriver>(NANOBOX_TRY(make_qemu_driver(settings)));
+}
+
+/// What all guests together may have: the host's memory but for an eighth, which the host keeps.
+std::uint64_t memory_budget_mb() {
+  const auto pages = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES));
+  const auto page_bytes = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return pages * page_bytes / 8 * 7 >> 20;
+}
+
+}  // namespace
+
+fs::path find_kernel(const LoadedSettings& loaded) {
+  if (!loaded.settings.firecracker.kernel.empty()) return loaded.settings.firecracker.kernel;
+  fs::path newest;
+  fs::file_time_type newest_time{};
+  const auto look = [&](const fs::path& folder, bool below) {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(folder, error)) {
+      auto file = below ? entry.path() / "vmlinux" : entry.path();
+      if (!file.filename().string().starts_with("vmlinux") || !fs::is_regular_file(file, error)) continue;
+      const auto time = fs::last_write_time(file, error);
+      if (newest.empty() || time > newest_time) {
+        newest = file;
+        newest_time = time;
+      }
+    }
+  };
+  look(loaded.data_folder / "kernels", false);
+  look("/usr/lib/nanobox", false);
+  if (newest.empty()) {
+    const char* cache = std::getenv("NANOBOX_CACHE");
+    const char* home = std::getenv("HOME");
+    if (cache != nullptr)
+      look(fs::path(cache) / "kernel", true);
+    else if (home != nullptr)
+      look(fs::path(home) / ".cache/nanobox/kernel", true);
+  }
+  return newest;
+}
+
+Result<SharedServices> set_up_services(const LoadedSettings& loaded) {
+  const auto& settings = loaded.settings;
+  auto services = std::make_shared<Services>();
+  services->node_id = settings.agent.node_id;
+  services->cache = {.blobs = settings.oci.cache_dir / "blobs", .rootfs = settings.oci.cache_dir / "rootfs"};
+  services->sandboxes_folder = settings.agent.rootfs_dir;
+  services->run_folder = loaded.data_folder / "run";
+  for (const auto& folder : {loaded.data_folder, settings.oci.cache_dir, services->cache.rootfs, services->sandboxes_folder, services->run_folder}) {
+    NANOBOX_TRY(make_folder(folder));
+    let_through(folder);
+  }
+  NANOBOX_TRY(clean_rootfs_folder(services->cache.rootfs));
+  services->blobs = NANOBOX_TRY(BlobCache::open(services->cache.blobs));
+
+  services->image_sources.local_roots = settings.oci.local_roots;
+  services->image_sources.insecure_registries = settings.oci.insecure_registries;
+  services->image_sources.ca_file = settings.oci.ca_file;
+  services->image_sources.docker_config = settings.oci.docker_config;
+  for (const auto& entry : settings.oci.credentials)
+    services->image_sources.credentials.push_back({entry.registry, {entry.username, entry.password}});
+
+  services->init_binary = NANOBOX_TRY(init_binary(settings.oci.init_binary));
+  services->init_digest = sha256_hex(services->init_binary);
+  services->dns_server = settings.oci.dns_server;
+  services->boot_args = settings.firecracker.boot_args;
+  services->kernel = find_kernel(loaded);
+  if (services->kernel.empty()) spdlog::warn("no guest kernel was found: run guest/kernel/build, or set [firecracker] kernel");
+  services->min_free_mb = settings.agent.min_free_mb;
+  services->disk_overcommit = settings.agent.disk_overcommit;
+  services->memory_budget_mb = memory_budget_mb();
+  services->first_uid = kFirstVmUid;
+  services->control_store = NANOBOX_TRY(ControlStore::open(loaded.data_folder / "control.db"));
+  services->node_store = NANOBOX_TRY(NodeStore::open(loaded.data_folder / "node.db"));
+  services->boards = std::make_shared<Boards>();
+
+  if (auto driver = make_driver(loaded)) {
+    services->driver = std::move(*driver);
+  } else {
+    services->driver_problem = driver.error();
+    spdlog::error("no VMM works here: {}", describe(services->driver_problem));
+  }
+  return services;
+}
+
+}  // namespace nanobox
