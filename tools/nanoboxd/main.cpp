@@ -94,15 +94,17 @@ Result<int> serve(LoadedSettings loaded) {
   const auto lock = NANOBOX_TRY(DataFolderLock::take(loaded.data_folder));
   const auto embedded_images = find_embedded_images();
   if (!embedded_images.empty()) loaded.settings.oci.local_roots.push_back(embedded_images);
-  auto services = NANOBOX_TRY(set_up_services(loaded));
+  const auto control_store = NANOBOX_TRY(ControlStore::open(loaded.data_folder / "control.db"));
+  auto services = NANOBOX_TRY(set_up_services(loaded, control_store));
   const auto& settings = loaded.settings;
 
   ActorSystemConfig config;
   caf::actor_system system(config);
-  http::Api api{.system = system, .node = NANOBOX_TRY(start_node(system, services)), .idempotency = nullptr};
-  api.idempotency = std::make_shared<http::Idempotency>(std::static_pointer_cast<ControlStore>(services->control_store));
-  api.default_network_mode = settings.network.default_mode;
-  api.embedded_images = embedded_images;
+  http::Api api{.system = system,
+                .node = NANOBOX_TRY(start_node(system, services)),
+                .idempotency = std::make_shared<http::Idempotency>(control_store),
+                .default_network_mode = settings.network.default_mode,
+                .embedded_images = embedded_images};
 
   auto keys = settings.auth.keys;
   // `nanobox run` without a server starts one for itself: its key is in the environment, never in a list of processes.

@@ -12,7 +12,6 @@
 #include "pipeline/boot/vmm/poller.hpp"
 #include "pipeline/boot/vmm/probe.hpp"
 #include "pipeline/boot/vmm/qemu/qemu_driver.hpp"
-#include "pipeline/store/control_store.hpp"
 #include "pipeline/store/node_store.hpp"
 #include "pipeline/warmup/rootfs/rootfs_cache.hpp"
 
@@ -114,7 +113,7 @@ fs::path find_kernel(const LoadedSettings& loaded) {
   return newest;
 }
 
-Result<SharedServices> set_up_services(const LoadedSettings& loaded) {
+Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared_ptr<RecordStore> control_store) {
   const auto& settings = loaded.settings;
   auto services = std::make_shared<Services>();
   services->node_id = settings.agent.node_id;
@@ -145,7 +144,7 @@ Result<SharedServices> set_up_services(const LoadedSettings& loaded) {
   services->disk_overcommit = settings.agent.disk_overcommit;
   services->memory_budget_mb = memory_budget_mb();
   services->first_uid = kFirstVmUid;
-  services->control_store = NANOBOX_TRY(ControlStore::open(loaded.data_folder / "control.db"));
+  services->control_store = std::move(control_store);
   services->node_store = NANOBOX_TRY(NodeStore::open(loaded.data_folder / "node.db"));
   services->boards = std::make_shared<Boards>();
 

@@ -7,8 +7,8 @@ namespace nanobox {
 
 /// Makes everything the actors share out of the settings: folders, stores, caches, the VMM's driver. A host on which no
 /// VMM works still gets a server: warmups go on, and each create says what is wrong. Blocking.
-/// @errors store_failed · io_failed · disk_full
-Result<SharedServices> set_up_services(const LoadedSettings& loaded);
+/// @errors store_failed · io_failed · file_unreadable · disk_full
+Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared_ptr<RecordStore> control_store);
 
 /// The newest vmlinux of DATA/kernels, /usr/lib/nanobox and the build's cache, or what the settings name; empty: none.
 std::filesystem::path find_kernel(const LoadedSettings& loaded);
