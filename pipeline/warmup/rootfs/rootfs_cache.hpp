@@ -23,8 +23,10 @@ std::optional<BuiltRootfs> find_rootfs(const std::filesystem::path& folder, cons
 /// Removes a root, its record and the names that lead to it; a missing one is no error.
 Result<void> remove_rootfs(const std::filesystem::path& folder, const std::string& identity);
 
-/// Makes <folder>/<name>.ext4 a link to the root, for people. `name` must not hold a slash.
-Result<void> name_rootfs(const std::filesystem::path& folder, const std::string& name, const std::string& identity);
+/// Makes <folder>/<name>.ext4 a link to the root, for people; replaces an earlier one of that name.
+/// @errors  invalid_value (the name holds a slash or is an identity) · io_failed
+Result<void> link_rootfs_name(const std::filesystem::path& folder, const BuiltRootfs& rootfs, const std::string& name);
+void unlink_rootfs_name(const std::filesystem::path& folder, const std::string& name);
 
 /// At start: makes the folder and empties `.tmp/`; removes images without a record, records without an image and links
 /// that lead nowhere. Only while no build runs.
