@@ -5,10 +5,13 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
+#include <cstdint>
 
 #include "pipeline/boot/vmm/vm_parent/new_root.hpp"
 #include "pipeline/boot/vmm/vm_parent/privileges.hpp"
@@ -87,6 +90,19 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
   return result;
 }
 
+/// All signals as after boot. By the kernel's call, for the C library hides two that posix_spawn leaves ignored.
+void reset_signals() {
+  const struct {
+    void* handler;
+    unsigned long flags;
+    void* restorer;
+    std::uint64_t mask;
+  } initial{};
+  for (int number = 1; number <= 64; ++number)
+    ::syscall(SYS_rt_sigaction, number, &initial, nullptr, sizeof initial.mask);
+  ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &initial.mask, nullptr, sizeof initial.mask);
+}
+
 Result<void> confine(const Launch& launch, const ConfinedDescriptors& descriptors) {
   NANOBOX_TRY(wait_for_parent(descriptors.go));
   NANOBOX_TRY(join_cgroups(descriptors.cgroups));
@@ -100,6 +116,7 @@ Result<void> confine(const Launch& launch, const ConfinedDescriptors& descriptor
     if (::sethostname("vm", 2) != 0) return fail(failure("name", "the VMM's host"));
   }
   ::umask(077);
+  reset_signals();
   return {};
 }
 

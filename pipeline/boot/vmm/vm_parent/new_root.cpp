@@ -37,7 +37,7 @@ Result<UniqueFd> make_tmpfs() {
 bool is_kind(mode_t mode, RootEntry::Kind kind) {
   switch (kind) {
     case RootEntry::Kind::file:
-      return !S_ISDIR(mode) && !S_ISCHR(mode) && !S_ISBLK(mode);
+      return !S_ISDIR(mode) && !S_ISLNK(mode) && !S_ISCHR(mode) && !S_ISBLK(mode);
     case RootEntry::Kind::folder:
       return S_ISDIR(mode);
     case RootEntry::Kind::device:
