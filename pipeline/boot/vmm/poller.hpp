@@ -51,9 +51,9 @@ public:
 private:
   friend class PollWatch;
   struct State;
-  explicit Poller(std::unique_ptr<State> state);
+  explicit Poller(std::shared_ptr<State> state);
   void remove(std::uint64_t id, int fd);
-  std::unique_ptr<State> state_;
+  std::shared_ptr<State> state_;
 };
 
 /// The few pollers of a node; a VM stays with one, so that its callbacks never overlap.

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "pipeline/boot/vmm/confinement.hpp"
 #include "pipeline/boot/vmm/driver.hpp"
 #include "pipeline/boot/vmm/poller.hpp"
 
@@ -14,6 +15,7 @@ struct QemuSettings {
   std::filesystem::path data_folder;          ///< DATA: the VMM is pinned in DATA/vmm/<digest>/
   std::filesystem::path binary;               ///< empty: found in PATH; without a slash: looked up there
   std::shared_ptr<PollerSet> pollers;         ///< serves the sockets of all VMs; shared by all drivers
+  ConfinementHost confinement;                ///< of this data folder, made once by the daemon
   std::uint32_t uid_first = 0, uid_last = 0;  ///< a spec's uid must lie in it; both 0: no check
 };
 

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace nanobox {
+
+/// The last bytes of a console: what is older than `capacity` is forgotten. Takes memory only as it fills.
+class ConsoleRing {
+public:
+  explicit ConsoleRing(std::size_t capacity = std::size_t{1} << 20) : capacity_(capacity) {}
+
+  void append(std::span<const std::byte> bytes);
+  /// The last bytes, at most `max`, oldest first.
+  std::string tail(std::size_t max) const;
+  std::size_t size() const { return bytes_.size(); }
+
+private:
+  std::size_t capacity_;
+  std::vector<char> bytes_;
+  std::size_t oldest_ = 0;  // only when full: where the next byte goes
+};
+
+/// Finds a text in a stream that arrives in pieces.
+class StreamMark {
+public:
+  explicit StreamMark(std::string_view text) : text_(text) {}
+  /// True from the piece on that completes the text.
+  bool seen(std::span<const std::byte> piece);
+
+private:
+  std::string text_;
+  std::string kept_;
+  bool seen_ = false;
+};
+
+}  // namespace nanobox

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "config/error.hpp"
+
+namespace nanobox {
+
+/// One line of /proc/PID/maps.
+struct MappedRange {
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+  bool readable = false, writable = false, is_private = false;
+  std::uint64_t inode = 0;
+  std::string_view path;
+};
+
+/// @returns  nothing for a line of another form
+std::optional<MappedRange> parse_mapped_range(std::string_view line);
+
+/// What `maps` (the text of /proc/PID/maps) says against `memory_bytes` of guest memory being private; empty for
+/// nothing. @param inode  of the memory file
+std::string find_shared_memory(std::string_view maps, std::uint64_t inode, std::uint64_t memory_bytes);
+
+/// Whether a VMM holds its guest's memory privately: no mapping of the file is shared, a private one of that size is
+/// there, and no descriptor can write to the file. Blocking: reads /proc.
+/// @errors vmm_failed, with what was found; the VMM must be ended then
+Result<void> check_private_memory(pid_t vmm, const std::filesystem::path& memory_file, std::uint64_t memory_bytes);
+
+}  // namespace nanobox

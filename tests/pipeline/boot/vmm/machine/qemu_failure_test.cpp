@@ -1,0 +1,93 @@
+#include <catch2/catch.hpp>
+
+#include "tests/pipeline/boot/vmm/machine/lab.hpp"
+
+using namespace nanobox;
+using namespace nanobox::test;
+using Catch::Matchers::Contains;
+
+TEST_CASE("a guest whose kernel panics ends as panicked, with the kernel's words", "[qemu]") {
+  NANOBOX_NEEDS_KERNEL();
+  const Folder folder;
+  Lab lab(folder.path());
+  const auto driver = lab.driver();
+  Log log;
+  auto vm = must(driver->start(lab.spec("sb-panic"), log.events()));
+  REQUIRE(log.wait_ready());
+  say(*vm, "panic");
+  const auto exit = log.wait_exit();
+  REQUIRE(exit);
+  CHECK(exit->guest_panicked);
+  CHECK_THAT(exit->reason, Contains("Kernel panic - not syncing: Attempted to kill init"));
+  CHECK_THAT(vm->console_tail(65536), Contains("Attempted to kill init"));
+}
+
+TEST_CASE("a root without an init is a panic too", "[qemu]") {
+  NANOBOX_NEEDS_KERNEL();
+  const Folder folder;
+  Lab lab(folder.path());
+  const auto driver = lab.driver();
+  Log log;
+  auto spec = lab.spec("sb-no-init");
+  spec.boot_args = "console=ttyS0 init=/not/there";
+  auto vm = must(driver->start(spec, log.events()));
+  const auto exit = log.wait_exit();
+  REQUIRE(exit);
+  CHECK(exit->guest_panicked);
+  CHECK_THAT(exit->reason, Contains("Requested init /not/there failed"));
+}
+
+TEST_CASE("a missing kernel is named before anything starts", "[qemu]") {
+  const Folder folder;
+  Lab lab(folder.path());
+  auto spec = lab.spec("sb-no-kernel");
+  spec.kernel = folder.path() / "vmlinux";
+  const auto vm = lab.driver()->start(spec, {});
+  REQUIRE_FALSE(vm);
+  CHECK(vm.error().code == ErrorCode::kernel_missing);
+  CHECK(vm.error().subject == spec.kernel);
+  CHECK_FALSE(vm.error().mend.empty());
+  CHECK(fs::is_empty(spec.run_dir));
+}
+
+TEST_CASE("a VMM that dies at its start is told in its own words, and nothing is left", "[qemu]") {
+  const Folder folder;
+  Lab lab(folder.path());
+  const auto driver = lab.driver();
+  auto spec = lab.spec("sb-dies");
+  spec.kernel = folder.path() / "vmlinux";
+  std::ofstream(spec.kernel) << "no kernel at all";
+  Log log;
+  const auto vm = driver->start(spec, log.events());
+  REQUIRE_FALSE(vm);
+  CHECK(vm.error().code == ErrorCode::vmm_failed);
+  CHECK_THAT(vm.error().reason, Contains("code 1") && Contains("kernel"));
+  CHECK(log.seen() == 0);
+  const auto leftovers = must(ConfinementHost::detect(lab.data(), VMM_TEST_PARENT)).cgroups.remove_leftovers({});
+  CHECK(must(leftovers) == 0);
+}
+
+TEST_CASE("a disk that is no qcow2 file is refused", "[qemu]") {
+  NANOBOX_NEEDS_KERNEL();
+  const Folder folder;
+  Lab lab(folder.path());
+  auto spec = lab.spec("sb-bad-disk");
+  std::ofstream(spec.overlay) << std::string(4096, 'x');
+  const auto vm = lab.driver()->start(spec, {});
+  REQUIRE_FALSE(vm);
+  CHECK(vm.error().subject == spec.overlay);
+  CHECK(vm.error().reason == "it is no qcow2 file");
+}
+
+TEST_CASE("a VMM that is not there is named with the package to install", "[qemu]") {
+  const Folder folder;
+  const auto driver = make_qemu_driver({.kind = VmmKind::qemu_tcg,
+                                        .data_folder = folder.path(),
+                                        .binary = "qemu-system-nowhere",
+                                        .pollers = must(PollerSet::start()),
+                                        .confinement = must(ConfinementHost::detect(folder.path(), VMM_TEST_PARENT))});
+  REQUIRE_FALSE(driver);
+  CHECK(driver.error().code == ErrorCode::vmm_missing);
+  CHECK(driver.error().subject == "qemu-system-nowhere");
+  CHECK_THAT(driver.error().mend, Contains("qemu-system-x86"));
+}
