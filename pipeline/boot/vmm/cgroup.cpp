@@ -180,13 +180,16 @@ Result<Cgroup> Cgroup::from_string(std::string_view text) {
   return cgroup;
 }
 
-Result<std::vector<UniqueFd>> Cgroup::open_procs() const {
-  std::vector<UniqueFd> files;
+Result<std::vector<UniqueFd>> Cgroup::open_entrances() const {
+  std::vector<UniqueFd> entrances;
   for (const auto& folder : folders_) {
-    files.emplace_back(::open((folder / "cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
-    if (!files.back()) return fail(errno_error(errno, "open cgroup", folder.string()));
+    if (version_ == CgroupVersion::v2)
+      entrances.emplace_back(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    else
+      entrances.emplace_back(::open((folder / "tasks").c_str(), O_WRONLY | O_CLOEXEC));
+    if (!entrances.back()) return fail(errno_error(errno, "open cgroup", folder.string()));
   }
-  return files;
+  return entrances;
 }
 
 std::vector<int> Cgroup::members() const {

@@ -169,8 +169,9 @@ Result<Launched> launch_vmm(const ConfinementHost& host, const VmProcessSpec& sp
   if (!run_dir) return fail(errno_error(errno, "open", launch.run_dir));
   for (const char* old : {"exit", "stderr", "identity"}) ::unlinkat(run_dir.get(), old, 0);
 
-  const auto cgroups = NANOBOX_TRY(cgroup.open_procs());
+  const auto cgroups = NANOBOX_TRY(cgroup.open_entrances());
   launch.cgroup_count = cgroups.size();
+  launch.cloned_into_cgroup = cgroup.version() == CgroupVersion::v2;
   for (const auto& descriptor : spec.descriptors) launch.descriptor_targets.push_back(descriptor.target);
   const auto request = NANOBOX_TRY(to_memfd(to_bytes(launch)));
   std::vector<int> passed{request.get(), run_dir.get()};

@@ -37,8 +37,8 @@ Result<void> wait_for_parent(int go) {
                .mend = ""});
 }
 
-Result<void> join_cgroups(std::span<const UniqueFd> procs) {
-  for (const auto& file : procs)
+Result<void> join_cgroups(std::span<const UniqueFd> tasks) {
+  for (const auto& file : tasks)
     if (::write(file.get(), "0", 1) != 1) return fail(failure("join", "the VMM's cgroup"));
   return {};
 }
@@ -105,7 +105,7 @@ void reset_signals() {
 
 Result<void> confine(const Launch& launch, const ConfinedDescriptors& descriptors) {
   NANOBOX_TRY(wait_for_parent(descriptors.go));
-  NANOBOX_TRY(join_cgroups(descriptors.cgroups));
+  if (!launch.cloned_into_cgroup) NANOBOX_TRY(join_cgroups(descriptors.cgroups));
   set_oom_score(launch.oom_score_adj);
   if (::setsid() < 0) return fail(failure("begin", "a session"));
   ::prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);

@@ -6,7 +6,7 @@ namespace nanobox {
 
 namespace {
 
-constexpr std::uint64_t launch_mark = 0x6c6e7631'6e626f78;  // another number whenever the form changes
+constexpr std::uint64_t launch_mark = 0x6c6e7632'6e626f78;  // another number whenever the form changes
 
 void write(WireWriter& out, const std::vector<std::string>& strings) {
   out.number(strings.size());
@@ -49,6 +49,7 @@ std::string to_bytes(const Launch& launch) {
   out.number(launch.descriptor_targets.size());
   for (const int target : launch.descriptor_targets) out.number(static_cast<std::uint64_t>(target));
   out.number(launch.cgroup_count);
+  out.number(launch.cloned_into_cgroup);
   out.number(launch.joins_network);
   out.number(launch.limits.size());
   for (const auto& limit : launch.limits) {
@@ -85,6 +86,7 @@ std::optional<Launch> launch_from_bytes(std::string_view bytes) {
   });
   repeat(in, [&] { launch.descriptor_targets.push_back(static_cast<int>(in.number())); });
   launch.cgroup_count = in.number();
+  launch.cloned_into_cgroup = in.number() != 0;
   launch.joins_network = in.number() != 0;
   repeat(in, [&] {
     const int resource = static_cast<int>(in.number());

@@ -36,6 +36,7 @@ struct Launch {
   std::vector<Entry> root;
   std::vector<int> descriptor_targets;
   std::uint64_t cgroup_count = 0;
+  bool cloned_into_cgroup = false;  ///< v2: one folder; else files to write "0" to
   bool joins_network = false;
   std::vector<Limit> limits;
   int oom_score_adj = 0;
@@ -44,7 +45,7 @@ struct Launch {
 };
 
 /// How descriptors follow each other in the request: the Launch itself, the run folder, a network namespace (if
-/// `joins_network`), `cgroup_count` cgroup.procs, then one for each of `descriptor_targets`.
+/// `joins_network`), `cgroup_count` of Cgroup::open_entrances, then one for each of `descriptor_targets`.
 inline constexpr std::size_t most_passed_descriptors = 200;
 
 std::string to_bytes(const Launch& launch);

@@ -127,6 +127,10 @@ Result<Started> start(const Request& request) {
   arguments.flags = clone_flags(request.launch);
   arguments.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);
   arguments.exit_signal = SIGCHLD;
+  if (request.launch.cloned_into_cgroup && !request.cgroups.empty()) {
+    arguments.flags |= CLONE_INTO_CGROUP;
+    arguments.cgroup = static_cast<std::uint64_t>(request.cgroups.front().get());
+  }
   const pid_t pid = static_cast<pid_t>(::syscall(SYS_clone3, &arguments, sizeof arguments));
   if (pid < 0) {
     Error error = failure("make", "namespaces for the VMM");

@@ -1,6 +1,11 @@
+#include <linux/sched.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <csignal>
 
 #include "config/child_process.hpp"
 #include "pipeline/boot/vmm/cgroup.hpp"
@@ -76,16 +81,16 @@ TEST_CASE("without cgroups everything is said to be missing, and nothing fails",
 
 TEST_CASE("a cgroup ends with its members", "[cgroup]") {
   const auto home = CgroupHome::detect(own_data_folder());
-  if (home.support().version == CgroupVersion::none) return;
+  if (home.support().version != CgroupVersion::v1) return;
   const auto cgroup = home.create("members", {.memory_bytes = 0, .cpu_percent = 0, .max_pids = 8});
   REQUIRE(cgroup);
   auto child = ChildProcess::spawn(
       {.program = "sh", .arguments = {"-c", "sleep 1000 & sleep 1000"}, .env = {}, .descriptors = {}});
   REQUIRE(child);
-  const auto procs = cgroup->open_procs();
-  REQUIRE(procs);
+  const auto entrances = cgroup->open_entrances();
+  REQUIRE(entrances);
   const auto pid = std::to_string(child->pid());
-  for (const auto& file : *procs) REQUIRE(::write(file.get(), pid.data(), pid.size()) > 0);
+  for (const auto& file : *entrances) REQUIRE(::write(file.get(), pid.data(), pid.size()) > 0);
   CHECK_FALSE(cgroup->members().empty());
   CHECK(cgroup->remove());
   CHECK(cgroup->members().empty());
@@ -102,4 +107,35 @@ TEST_CASE("a limit that cannot be is refused, and leaves no cgroup", "[cgroup]")
   CHECK(home.remove_leftovers({}).value() == 0);
   CHECK_FALSE(home.create("../escape", {}));
   CHECK_FALSE(home.create("", {}));
+}
+
+TEST_CASE("a v2 cgroup is entered by clone and ended by cgroup.kill, even where it has no controllers", "[cgroup]") {
+  const auto mounts = cgroup_mounts(read_file("/proc/self/mountinfo"));
+  const auto unified = std::find_if(mounts.begin(), mounts.end(), [](const CgroupMount& mount) { return mount.v2; });
+  if (unified == mounts.end()) return;
+  const auto base = own_cgroup(*unified, read_file("/proc/self/cgroup"));
+  const auto folder = base.value_or("/nowhere") / ("nanobox-test-" + std::to_string(::getpid())) / "member";
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) return;
+  const auto cgroup = Cgroup::from_string("v2:" + folder.string());
+  REQUIRE(cgroup);
+  const auto entrances = cgroup->open_entrances();
+  REQUIRE(entrances);
+  REQUIRE(entrances->size() == 1);
+
+  clone_args arguments{};
+  arguments.flags = CLONE_INTO_CGROUP;
+  arguments.exit_signal = SIGCHLD;
+  arguments.cgroup = static_cast<std::uint64_t>(entrances->front().get());
+  const auto pid = static_cast<pid_t>(::syscall(SYS_clone3, &arguments, sizeof arguments));
+  if (pid == 0)
+    for (;;) ::pause();
+  REQUIRE(pid > 0);
+  CHECK(cgroup->members() == std::vector<int>{pid});
+  CHECK(cgroup->remove());
+  CHECK_FALSE(std::filesystem::exists(folder.parent_path()));
+  int status = 0;
+  CHECK(::waitpid(pid, &status, 0) == pid);
+  CHECK(WTERMSIG(status) == SIGKILL);
 }

@@ -1,8 +1,11 @@
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <set>
+#include <sstream>
 
 #include "tests/pipeline/boot/vmm/confine_fixture.hpp"
 
@@ -116,4 +119,33 @@ TEST_CASE_METHOD(ConfineFixture, "a VMM is in its cgroup with its limits, its pa
   const auto own = read_file(proc(process.pid(), "cgroup"));
   CHECK(own.find("/" + host.cgroups.mark() + "/cgroup\n") != std::string::npos);
   CHECK(read_file(proc(process.identity().parent.pid, "cgroup")).find(host.cgroups.mark() + "/") == std::string::npos);
+}
+
+TEST_CASE_METHOD(ConfineFixture, "where no namespaces are allowed, all else still holds", "[confine]") {
+  host.report.level = ConfinementLevel::minimal;
+  auto wanted = spec("minimal", {"wait"});
+  const auto refused = VmProcess::spawn(host, wanted);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == ErrorCode::host_unsuitable);
+
+  const auto program = folder / "confine_stand_in";
+  wanted.program = program;
+  wanted.root = {{.kind = RootEntry::Kind::file, .source = program, .target = program}};
+  const auto process = spawn(wanted);
+  CHECK(status_field(process.pid(), "Uid").starts_with(std::to_string(wanted.uid)));
+  CHECK(status_field(process.pid(), "CapEff") == "0000000000000000");
+  CHECK(status_field(process.pid(), "CapBnd") == "0000000000000000");
+  CHECK(status_field(process.pid(), "NoNewPrivs") == "1");
+  CHECK(status_field(process.pid(), "Seccomp") == "2");
+  CHECK(::getsid(process.pid()) == process.pid());
+}
+
+TEST_CASE_METHOD(ConfineFixture, "a VMM can be given a network namespace that exists already", "[confine]") {
+  const auto holder = spawn(spec("holder", {"wait"}));
+  const UniqueFd network{::open(proc(holder.pid(), "ns/net").c_str(), O_RDONLY | O_CLOEXEC)};
+  auto wanted = spec("joins", {"wait"});
+  wanted.network_namespace = network.get();
+  const auto process = spawn(wanted);
+  CHECK(fs::read_symlink(proc(process.pid(), "ns/net")) == fs::read_symlink(proc(holder.pid(), "ns/net")));
+  CHECK(fs::read_symlink(proc(process.pid(), "ns/mnt")) != fs::read_symlink(proc(holder.pid(), "ns/mnt")));
 }
