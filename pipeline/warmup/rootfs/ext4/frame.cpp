@@ -4,10 +4,10 @@
 #include <ext2fs/ext2fs.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
 #include "pipeline/warmup/rootfs/data_area.hpp"
+#include "pipeline/warmup/rootfs/ext4/bitmap.hpp"
 
 namespace nanobox::ext4 {
 
@@ -15,35 +15,6 @@ namespace {
 
 constexpr std::uint64_t kSuperblockAt = 1024;
 static_assert(sizeof(ext2_super_block) == 1024 && sizeof(ext2_group_desc) == kDescriptorBytes);
-
-/// One bit for each of `bits`, kept as a whole number of blocks.
-class Bitmap {
-public:
-  explicit Bitmap(std::uint64_t bits) : words_((bits + kBits - 1) / kBits) {}
-  void set(std::uint64_t from, std::uint64_t count) {
-    const auto end = from + count;
-    while (from < end) {
-      const auto in_word = from % kBits;
-      const auto now = std::min(end - from, kBits - in_word);
-      const auto mask = now == kBits ? ~0ULL : ((1ULL << now) - 1) << in_word;
-      words_[from / kBits] |= mask;
-      from += now;
-    }
-  }
-  std::uint64_t count(std::uint64_t from, std::uint64_t bits) const {
-    std::uint64_t sum = 0;
-    for (auto at = from; at < from + bits; at += kBits)
-      sum += static_cast<std::uint64_t>(std::popcount(words_[at / kBits]));
-    return sum;
-  }
-  std::span<const std::byte> bytes(std::uint64_t from, std::uint64_t bits) const {
-    return std::as_bytes(std::span(words_).subspan(from / kBits, bits / kBits));
-  }
-
-private:
-  static constexpr std::uint64_t kBits = 64;
-  std::vector<std::uint64_t> words_;
-};
 
 ext2_super_block make_superblock(const Frame& frame, std::uint64_t free_blocks, std::uint64_t free_inodes) {
   ext2_super_block super{};
