@@ -21,15 +21,15 @@ std::string_view to_string(RunStatus status);
 struct StageRecord {
   std::string name;
   StageStatus status = StageStatus::pending;
-  std::string actor;
-  std::string node_id;
+  std::string actor = {};
+  std::string node_id = {};
   std::uint32_t attempts = 0;
-  std::optional<WallTime> started_at;
+  std::optional<WallTime> started_at = {};
   std::int64_t duration_ms = 0;
   std::uint64_t done_bytes = 0;
   std::uint64_t total_bytes = 0;
-  std::string detail;
-  std::optional<Error> error;
+  std::string detail = {};
+  std::optional<Error> error = {};
 };
 
 /// One run of a pipeline, as GET /pipelines/runs/{id} shows it. Changes only by the functions below.
@@ -38,13 +38,13 @@ struct RunRecord {
   std::string pipeline;
   std::string subject;  ///< template name or sandbox id
   std::string owner;
-  std::string node_id;
+  std::string node_id = {};
   RunStatus status = RunStatus::queued;
   WallTime created_at{};
-  std::optional<WallTime> started_at;
-  std::optional<WallTime> ended_at;
-  std::optional<Error> error;
-  std::vector<StageRecord> stages;
+  std::optional<WallTime> started_at = {};
+  std::optional<WallTime> ended_at = {};
+  std::optional<Error> error = {};
+  std::vector<StageRecord> stages = {};
 };
 
 RunRecord make_run(std::string pipeline, std::string subject, std::string owner, std::string node_id,
