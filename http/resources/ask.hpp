@@ -29,14 +29,19 @@ void ask_actor(Api& api, std::shared_ptr<Responder> responder, std::chrono::mill
 }
 
 inline Error no_such_template(std::string_view name) {
-  return {.code = ErrorCode::template_not_found, .attempted = "find template", .subject = std::string(name),
+  return {.code = ErrorCode::template_not_found,
+          .attempted = "find template",
+          .subject = std::string(name),
           .reason = "no template is named '" + std::string(name) + "'",
           .mend = "GET /api/v1/templates lists them; POST /api/v1/templates/warmup makes one"};
 }
 
 inline Error no_such_sandbox(std::string_view id) {
-  return {.code = ErrorCode::sandbox_not_found, .attempted = "find sandbox", .subject = std::string(id),
-          .reason = "there is none with that id", .mend = "GET /api/v1/sandboxes lists them"};
+  return {.code = ErrorCode::sandbox_not_found,
+          .attempted = "find sandbox",
+          .subject = std::string(id),
+          .reason = "there is none with that id",
+          .mend = "GET /api/v1/sandboxes lists them"};
 }
 
 /// The sandbox of the request's {id}, if it is there and the requester's.

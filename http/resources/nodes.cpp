@@ -66,14 +66,19 @@ std::string stats_json(const Api& api) {
   for (const auto& state : {"creating", "running", "stopping", "failed"}) json.field(state, states[state]);
   json.end_object().field("templates", api.boards().templates.all().size());
   json.key("pools").begin_array().end_array();
-  json.field("cache_bytes", bytes_below(api.node.services->cache.blobs / "sha256")).field("snapshot_bytes", 0).end_object();
+  json.field("cache_bytes", bytes_below(api.node.services->cache.blobs / "sha256"))
+      .field("snapshot_bytes", 0)
+      .end_object();
   return json.take();
 }
 
 bool admin_only(const Request& request, Responder& responder) {
   if (request.is_admin) return true;
-  responder.send_problem({.code = ErrorCode::forbidden, .attempted = "look at the nodes", .subject = "",
-                          .reason = "this is the administrator's", .mend = "use the administrator's key"});
+  responder.send_problem({.code = ErrorCode::forbidden,
+                          .attempted = "look at the nodes",
+                          .subject = "",
+                          .reason = "this is the administrator's",
+                          .mend = "use the administrator's key"});
   return false;
 }
 
@@ -87,23 +92,31 @@ void add_node_routes(Router& router, Api& api) {
   router.add(Method::get, "/api/v1/nodes/{id}", [&api](Request request, Responder responder) {
     if (!admin_only(request, responder)) return;
     if (request.param("id") != api.node.services->node_id)
-      return responder.send_problem({.code = ErrorCode::node_not_found, .attempted = "find node",
-                                     .subject = std::string(request.param("id")), .reason = "there is none of that id",
+      return responder.send_problem({.code = ErrorCode::node_not_found,
+                                     .attempted = "find node",
+                                     .subject = std::string(request.param("id")),
+                                     .reason = "there is none of that id",
                                      .mend = "GET /api/v1/nodes lists them"});
     responder.send(200, node_json(api));
   });
-  router.add(Method::get, "/api/v1/stats", [&api](Request, Responder responder) { responder.send(200, stats_json(api)); });
+  router.add(Method::get, "/api/v1/stats",
+             [&api](Request, Responder responder) { responder.send(200, stats_json(api)); });
 }
 
 void add_health_routes(Router& router, Api& api) {
   const RouteOptions open{.needs_key = false, .while_draining = true};
-  router.add(Method::get, "/healthz", [](Request, Responder responder) { responder.send(200, R"({"status":"ok"})"); }, open);
+  router.add(
+      Method::get, "/healthz", [](Request, Responder responder) { responder.send(200, R"({"status":"ok"})"); }, open);
   router.add(
       Method::get, "/readyz",
       [&api](Request, Responder responder) {
         if (!api.ready)
-          return responder.send_problem({.code = ErrorCode::shutting_down, .attempted = "be ready", .subject = "",
-                                         .reason = "the server is stopping", .mend = "", .retry_after_sec = 5});
+          return responder.send_problem({.code = ErrorCode::shutting_down,
+                                         .attempted = "be ready",
+                                         .subject = "",
+                                         .reason = "the server is stopping",
+                                         .mend = "",
+                                         .retry_after_sec = 5});
         if (!api.node.services->driver) {
           auto problem = api.node.services->driver_problem;
           problem.code = ErrorCode::not_ready;

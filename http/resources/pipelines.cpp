@@ -32,15 +32,17 @@ void add_pipeline_routes(Router& router, Api& api) {
       if (run->owner == request.owner && (!kind || *kind == run->pipeline) &&
           (!status || *status == to_string(run->status)))
         runs.push_back(std::move(run));
-    responder.send(200, list_json(
-                            runs, *page, [](const auto& run) { return run->id; },
-                            [](const auto& run) { return to_json(*run); }));
+    responder.send(
+        200, list_json(
+                 runs, *page, [](const auto& run) { return run->id; }, [](const auto& run) { return to_json(*run); }));
   });
   router.add(Method::get, "/api/v1/pipelines/runs/{id}", [&api](Request request, Responder responder) {
     const auto run = api.boards().runs.find(std::string(request.param("id")));
     if (!run || run->owner != request.owner)
-      return responder.send_problem({.code = ErrorCode::run_not_found, .attempted = "find run",
-                                     .subject = std::string(request.param("id")), .reason = "it is not known, or not any more",
+      return responder.send_problem({.code = ErrorCode::run_not_found,
+                                     .attempted = "find run",
+                                     .subject = std::string(request.param("id")),
+                                     .reason = "it is not known, or not any more",
                                      .mend = "GET /api/v1/pipelines/runs lists the latest 1000"});
     responder.send(200, to_json(*run));
   });

@@ -33,11 +33,13 @@ Result<BootRequest> read_create(Api& api, const Request& request) {
   Resources defaults = entry ? entry->resources : Resources{};
   // A root larger than the usual disk is no reason to refuse a request that names no size.
   if (entry)
-    defaults.disk_mb = std::max(defaults.disk_mb, static_cast<std::uint32_t>((entry->rootfs.size_bytes + (1 << 20) - 1) >> 20));
+    defaults.disk_mb =
+        std::max(defaults.disk_mb, static_cast<std::uint32_t>((entry->rootfs.size_bytes + (1 << 20) - 1) >> 20));
   sandbox.resources = read_resources(body, defaults);
   sandbox.network_mode = api.default_network_mode;
   body.object("network", [&](json::ObjectReader& network) {
-    sandbox.network_mode = network.choice("mode", {"isolated", "internal", "internet"}).value_or(api.default_network_mode);
+    sandbox.network_mode =
+        network.choice("mode", {"isolated", "internal", "internet"}).value_or(api.default_network_mode);
   });
   sandbox.env = body.text_map("env", kMapEntriesMax).value_or(std::map<std::string, std::string>());
   for (const auto& [name, value] : sandbox.env)
@@ -51,8 +53,11 @@ Result<BootRequest> read_create(Api& api, const Request& request) {
   body.finish();
   NANOBOX_TRY(complaints.result());
   if (way == "pool" || way == "snapshot")
-    return fail({.code = ErrorCode::boot_path_unavailable, .attempted = "boot a sandbox by", .subject = way,
-                 .reason = "this version boots cold only", .mend = "use boot auto or cold"});
+    return fail({.code = ErrorCode::boot_path_unavailable,
+                 .attempted = "boot a sandbox by",
+                 .subject = way,
+                 .reason = "this version boots cold only",
+                 .mend = "use boot auto or cold"});
   if (!entry) return fail(no_such_template(sandbox.template_name));
   return boot;
 }
@@ -81,7 +86,9 @@ Result<std::vector<std::shared_ptr<const Sandbox>>> filtered(const Api& api, con
     if (name.starts_with("metadata."))
       metadata[name.substr(9)] = value;
     else if (name != "limit" && name != "cursor" && name != "template" && name != "status" && name != "node_id")
-      return fail({.code = ErrorCode::unknown_field, .attempted = "list sandboxes", .subject = "",
+      return fail({.code = ErrorCode::unknown_field,
+                   .attempted = "list sandboxes",
+                   .subject = "",
                    .reason = "there is no filter '" + name + "'",
                    .mend = "use template, status, node_id, metadata.KEY, limit, cursor",
                    .fields = {{"?" + name, "is not known"}}});
@@ -151,9 +158,8 @@ void add_sandbox_routes(Router& router, Api& api) {
         [](Responder& to) { to.send(204); }, remove_atom_v, (*sandbox)->id);
   });
   router.add(Method::post, "/api/v1/sandboxes/{id}/keepalive",
-             api.idempotency->wrap([&api](Request request, Responder responder) {
-               keep_alive(api, request, std::move(responder));
-             }));
+             api.idempotency->wrap(
+                 [&api](Request request, Responder responder) { keep_alive(api, request, std::move(responder)); }));
   router.add(Method::get, "/api/v1/sandboxes/{id}/logs", [&api](Request request, Responder responder) {
     const auto sandbox = sandbox_of(api, request);
     if (!sandbox) return responder.send_problem(sandbox.error());

@@ -45,8 +45,8 @@ Result<WarmupRequest> read_warmup(const Request& request) {
     complaints.invalid("/name", "must be 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit");
   warmup.image.image = body.required_text("image");
   body.object("credentials", [&](json::ObjectReader& credentials) {
-    warmup.image.credentials =
-        Credentials{.username = credentials.required_text("username"), .password = credentials.required_text("password")};
+    warmup.image.credentials = Credentials{.username = credentials.required_text("username"),
+                                           .password = credentials.required_text("password")};
   });
   if (const auto platform = body.text("platform")) {
     if (const auto parsed = parse_platform(*platform))
@@ -86,7 +86,10 @@ std::string status_json(const Template& entry, const RunRecord* run) {
   auto status = entry.status;
   if (run != nullptr && status == TemplateStatus::queued && run->status == RunStatus::running)
     status = TemplateStatus::running;
-  json.begin_object().field("name", entry.name).field("status", to_string(status)).field("operation_id", entry.operation_id);
+  json.begin_object()
+      .field("name", entry.name)
+      .field("status", to_string(status))
+      .field("operation_id", entry.operation_id);
   json.key("progress");
   const StageRecord* current = nullptr;
   if (run != nullptr)
@@ -100,8 +103,8 @@ std::string status_json(const Template& entry, const RunRecord* run) {
       json.null_field("stage").field("done_bytes", 0).field("total_bytes", 0).field("percent", 0.0);
     json.end_object();
   } else {
-    const double percent = current->total_bytes == 0 ? 0.0
-                                                     : static_cast<double>(current->done_bytes * 1000 / current->total_bytes) / 10.0;
+    const double percent =
+        current->total_bytes == 0 ? 0.0 : static_cast<double>(current->done_bytes * 1000 / current->total_bytes) / 10.0;
     json.begin_object()
         .field("stage", current->name)
         .field("done_bytes", current->done_bytes)
@@ -120,8 +123,9 @@ std::string status_json(const Template& entry, const RunRecord* run) {
 
 /// Streams the status at each change until the template is ready or failed.
 class StatusWatcher : public std::enable_shared_from_this<StatusWatcher> {
- public:
-  StatusWatcher(Api& api, std::string key, Stream stream) : api_(api), key_(std::move(key)), stream_(std::move(stream)) {}
+public:
+  StatusWatcher(Api& api, std::string key, Stream stream)
+      : api_(api), key_(std::move(key)), stream_(std::move(stream)) {}
 
   void begin(const std::string& run_id) {
     const auto tell = [weak = weak_from_this()](const auto&) {
@@ -136,7 +140,7 @@ class StatusWatcher : public std::enable_shared_from_this<StatusWatcher> {
     this->tell();
   }
 
- private:
+private:
   void tell() {
     const std::lock_guard lock(mutex_);
     if (done_) return;
@@ -238,8 +242,8 @@ void add_template_routes(Router& router, Api& api) {
     const auto entry = template_of(api, request);
     if (!entry) return responder.send_problem(entry.error());
     if (request.query_parameter("watch") == "1" && request.accepts(event_stream_type)) {
-      const auto watcher = std::make_shared<StatusWatcher>(
-          api, template_key((*entry)->owner, (*entry)->name), responder.begin_stream(event_stream_type));
+      const auto watcher = std::make_shared<StatusWatcher>(api, template_key((*entry)->owner, (*entry)->name),
+                                                           responder.begin_stream(event_stream_type));
       watcher->begin((*entry)->operation_id);
       return;
     }
