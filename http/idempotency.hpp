@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 
 #include "config/error.hpp"
 #include "http/request.hpp"
@@ -31,17 +32,19 @@ public:
   Idempotency& operator=(const Idempotency&) = delete;
 
   /// A handler that does the work at most once per key: requests without a key go straight to `handler`; the first one
-  /// with a key writes the row before the work; one meanwhile waits; a later one gets the first answer again. A server
-  /// error (5xx), 429 or 408 leaves no row behind. The handler may read `interrupted_subject` from the request's
-  /// params.
+  /// with a key writes the row before the work; one meanwhile waits; a later one gets the first answer again. What was
+  /// refused before any work (400, 401, 403, 404, 408, 413, 415, 422, 429, 503) leaves no row behind. Where the daemon
+  /// had ended amid the work, `interrupted_subject` in the request's params is what was noted.
   RouteHandler wrap(RouteHandler handler, IdempotencyOptions options = {});
 
-  /// Notes what the request with this key is making, before it is made (a sandbox's id). Without a key: nothing.
-  void note_subject(const Request& request, std::string subject);
+  /// Notes what the request with this key is making, before it is made (a sandbox's id); `then` is called afterwards,
+  /// on the store's thread. Without a key at once.
+  void note_subject(const Request& request, std::string subject, std::function<void(Result<void>)> then);
 
 private:
   struct State;
   std::shared_ptr<State> state_;
+  std::thread thread_;
 };
 
 }  // namespace nanobox::http

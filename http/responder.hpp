@@ -73,7 +73,8 @@ public:
   const std::string& instance() const;
 
   /// Sees the answer just before it goes out (not streams). For idempotency keys; at most one.
-  using Observer = std::function<void(int status, std::string_view content_type, std::string_view body)>;
+  using Observer =
+      std::function<void(int status, std::string_view content_type, std::string_view body, bool connected)>;
   void observe(Observer observer);
 
 private:

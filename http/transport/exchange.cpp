@@ -1,0 +1,187 @@
+#include "http/transport/exchange.hpp"
+
+#include <utility>
+
+#include "http/sse.hpp"
+#include "http/transport/connection.hpp"
+#include "http/transport/output_queue.hpp"
+#include "http/transport/response_head.hpp"
+
+namespace nanobox::http::transport {
+namespace {
+
+// Beyond its credit a producer that does not listen may still hand over so much.
+constexpr std::size_t overdraft = 1 << 20;
+
+}  // namespace
+
+Exchange::Exchange(std::shared_ptr<Connection> connection, Form form)
+    : connection_(std::move(connection)), form_(std::move(form)) {}
+
+void Exchange::send(int status, std::string_view content_type, std::string body, const Headers& headers) {
+  Responder::Observer observer;
+  std::function<void()> unused_disconnect;
+  std::function<void()> unused_writable;
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ != State::open) return;
+    state_ = State::done;
+    observer = std::move(observer_);
+    unused_disconnect = std::move(on_disconnect_);
+    unused_writable = std::move(on_writable_);
+  }
+  if (observer) observer(status, content_type, body, connected());
+  const bool bodiless = status == 204 || status == 304;
+  const bool close = !form_.keep_alive || connection_->closes_after_answer();
+  ResponseHead head{
+      .status = status,
+      .content_type = bodiless || (body.empty() && !form_.without_body) ? std::string_view() : content_type,
+      .request_id = form_.request_id,
+      .close = close,
+      .says_keep_alive = form_.http_1_0};
+  if (!bodiless) head.content_length = body.size();
+  std::string bytes = write_head(head, headers);
+  if (bodiless || form_.without_body) {
+    connection_->finish(std::move(bytes), close);
+  } else if (body.size() <= OutputQueue::piece / 2) {
+    bytes += body;
+    connection_->finish(std::move(bytes), close);
+  } else {
+    connection_->deliver(std::move(bytes));
+    connection_->finish(std::move(body), close);
+  }
+}
+
+bool Exchange::begin_stream(std::string_view content_type, const Headers& headers) {
+  Responder::Observer unused_observer;
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ != State::open) return false;
+    state_ = State::streaming;
+    chunked_ = !form_.http_1_0;
+    events_ = content_type == event_stream_type;
+    unused_observer = std::move(observer_);
+  }
+  Headers all = headers;
+  if (events_) all.emplace_back("Cache-Control", "no-store");
+  const bool close = form_.http_1_0 || !form_.keep_alive || connection_->closes_after_answer();
+  connection_->deliver(write_head({.status = 200,
+                                   .content_type = content_type,
+                                   .request_id = form_.request_id,
+                                   .chunked = chunked_,
+                                   .close = close},
+                                  all));
+  if (form_.without_body) stream_end();
+  return true;
+}
+
+bool Exchange::stream_write(std::string_view bytes) {
+  std::size_t held = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ != State::streaming || gone_) return true;
+    if (!bytes.empty()) connection_->deliver(chunked_ ? write_chunk(bytes) : std::string(bytes));
+    held = connection_->outstanding();
+    if (held < OutputQueue::credit) return true;
+    wants_credit_ = true;
+  }
+  if (held > OutputQueue::credit + overdraft + bytes.size()) connection_->cut();
+  // The last piece may have left before the wish for credit was noted.
+  else if (connection_->outstanding() < OutputQueue::credit)
+    connection_->nudge();
+  return false;
+}
+
+void Exchange::stream_end() {
+  std::function<void()> unused_disconnect;
+  std::function<void()> unused_writable;
+  const std::lock_guard lock(mutex_);
+  if (state_ != State::streaming) return;
+  state_ = State::done;
+  unused_disconnect = std::move(on_disconnect_);
+  unused_writable = std::move(on_writable_);
+  connection_->finish(chunked_ && !form_.without_body ? "0\r\n\r\n" : "", form_.http_1_0 || !form_.keep_alive);
+}
+
+void Exchange::stream_abort() {
+  std::function<void()> unused_disconnect;
+  std::function<void()> unused_writable;
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ != State::streaming) return;
+    state_ = State::done;
+    unused_disconnect = std::move(on_disconnect_);
+    unused_writable = std::move(on_writable_);
+  }
+  connection_->cut();
+}
+
+void Exchange::on_disconnect(std::function<void()> callback) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ == State::done) return;
+    if (!gone_) {
+      on_disconnect_.swap(callback);
+      return;
+    }
+  }
+  if (callback) callback();
+}
+
+void Exchange::on_writable(std::function<void()> callback) {
+  const std::lock_guard lock(mutex_);
+  if (state_ != State::done) on_writable_.swap(callback);
+}
+
+void Exchange::observe(Responder::Observer observer) {
+  const std::lock_guard lock(mutex_);
+  if (state_ == State::open) observer_ = std::move(observer);
+}
+
+bool Exchange::connected() const {
+  const std::lock_guard lock(mutex_);
+  return !gone_;
+}
+
+bool Exchange::answered() const {
+  const std::lock_guard lock(mutex_);
+  return state_ != State::open;
+}
+
+std::size_t Exchange::outstanding() const {
+  return connection_->outstanding();
+}
+
+void Exchange::gone() {
+  std::function<void()> callback;
+  std::function<void()> unused_writable;
+  {
+    const std::lock_guard lock(mutex_);
+    if (gone_) return;
+    gone_ = true;
+    unused_writable = std::move(on_writable_);
+    if (state_ == State::done) return;
+    callback = std::exchange(on_disconnect_, nullptr);
+  }
+  if (callback) callback();
+}
+
+void Exchange::credit_returned(std::size_t outstanding) {
+  std::function<void()> callback;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!wants_credit_ || outstanding >= OutputQueue::credit || state_ != State::streaming) return;
+    wants_credit_ = false;
+    callback = on_writable_;
+  }
+  if (callback) callback();
+}
+
+void Exchange::probe() {
+  const std::lock_guard lock(mutex_);
+  if (form_.http_1_0) return;
+  if (state_ == State::open) connection_->deliver("HTTP/1.1 102 Processing\r\n\r\n");
+  if (state_ == State::streaming && events_ && chunked_) connection_->deliver(write_chunk(server_sent_comment()));
+}
+
+}  // namespace nanobox::http::transport
