@@ -16,24 +16,26 @@
 #define NANOBOX_RESYNC_ZEROS (NANOBOX_FRAME_PAYLOAD_MAX + NANOBOX_FRAME_HEADER)
 #define NANOBOX_INITIAL_CREDIT (256 * 1024)
 #define NANOBOX_NONCE_BYTES 16
+/* The longest payload of HELLO and HELLO_ACK: what bounds the search for them. */
+#define NANOBOX_HELLO_MAX 1024
 #define NANOBOX_ENTROPY_BYTES 64
 
 enum nanobox_frame_type {
   NANOBOX_HELLO = 1,     /* host: VERSION, NONCE */
-  NANOBOX_HELLO_ACK = 2, /* guest: VERSION, NONCE, BOOT_ID */
+  NANOBOX_HELLO_ACK = 2, /* guest: VERSION, NONCE, BOOT_ID, FEATURES */
   NANOBOX_CONFIGURE = 3, /* host: ID … ; guest echoes the type with no payload, or ERROR */
   NANOBOX_QUIESCE = 4,   /* host asks, guest echoes once every command is frozen */
   NANOBOX_THAW = 5,
-  NANOBOX_PING = 6, /* host: CLOCK_NS */
-  NANOBOX_PONG = 7,
-  NANOBOX_STATS = 8,
+  NANOBOX_PING = 6,  /* host: CLOCK_NS */
+  NANOBOX_PONG = 7,  /* guest: what PING held */
+  NANOBOX_STATS = 8, /* host asks, guest answers: UPTIME_MS, MEMORY_KB, AVAILABLE_KB, COMMANDS */
   NANOBOX_SHUTDOWN = 9,
   NANOBOX_OPEN = 16,   /* host: KIND and its arguments */
   NANOBOX_OPENED = 17, /* guest: PID */
   NANOBOX_DATA = 18,   /* raw bytes; flag LAST ends this direction (of this part) */
   NANOBOX_WINDOW = 19, /* CREDIT: that many more bytes may be sent */
   NANOBOX_SIGNAL = 20, /* host: SIGNAL */
-  NANOBOX_RESIZE = 21, /* host: COLS, ROWS */
+  NANOBOX_RESIZE = 21, /* host: COLUMNS, ROWS */
   NANOBOX_EXIT = 22,   /* guest: CODE or SIGNAL, TIMED_OUT */
   NANOBOX_ERROR = 23,  /* REASON (enum nanobox_reason), TEXT */
   NANOBOX_CLOSE = 24   /* host: the stream is not wanted any more: its command ends */
@@ -45,29 +47,40 @@ enum nanobox_part { NANOBOX_PART_STDIN = 0, NANOBOX_PART_STDOUT = 1, NANOBOX_PAR
 
 enum nanobox_kind { NANOBOX_KIND_EXEC = 1 };
 
+/* Bits of FEATURES: what a guest can beyond version 1's frames. */
+#define NANOBOX_FEATURE_EXEC 1
+#define NANOBOX_FEATURE_STATS 2
+
 enum nanobox_tag {
-  NANOBOX_TAG_VERSION = 1,  /* u32 */
-  NANOBOX_TAG_NONCE = 2,    /* 16 bytes */
-  NANOBOX_TAG_BOOT_ID = 3,  /* text */
-  NANOBOX_TAG_ID = 4,       /* text: the sandbox */
-  NANOBOX_TAG_HOSTNAME = 5, /* text */
-  NANOBOX_TAG_RESOLVER = 6, /* text: an address */
-  NANOBOX_TAG_ENV = 7,      /* text "K=V", repeated; CONFIGURE has CWD and USER beside it, the image's */
-  NANOBOX_TAG_CLOCK_NS = 8, /* u64: wall clock since 1970 */
-  NANOBOX_TAG_ENTROPY = 9,  /* 64 bytes */
-  NANOBOX_TAG_GENERATION = 10, /* u64 */
-  NANOBOX_TAG_KIND = 16,       /* u32: enum nanobox_kind */
-  NANOBOX_TAG_ARG = 17,        /* text, repeated: argv */
-  NANOBOX_TAG_CWD = 18,        /* text */
-  NANOBOX_TAG_USER = 19,       /* text: name, uid, name:group, uid:gid */
-  NANOBOX_TAG_DEADLINE_MS = 20, /* u64; 0 or absent: none */
-  NANOBOX_TAG_PID = 21,         /* u32 */
-  NANOBOX_TAG_CREDIT = 22,      /* u32 */
-  NANOBOX_TAG_SIGNAL = 23,      /* u32 */
-  NANOBOX_TAG_CODE = 24,        /* u32 */
-  NANOBOX_TAG_TIMED_OUT = 25,   /* no value */
-  NANOBOX_TAG_REASON = 26,      /* u32: enum nanobox_reason */
-  NANOBOX_TAG_TEXT = 27         /* text */
+  NANOBOX_TAG_VERSION = 1,       /* u32 */
+  NANOBOX_TAG_NONCE = 2,         /* 16 bytes */
+  NANOBOX_TAG_BOOT_ID = 3,       /* text */
+  NANOBOX_TAG_ID = 4,            /* text: the sandbox */
+  NANOBOX_TAG_HOSTNAME = 5,      /* text */
+  NANOBOX_TAG_RESOLVER = 6,      /* text: an address */
+  NANOBOX_TAG_ENV = 7,           /* text "K=V", repeated; CONFIGURE has CWD and USER beside it, the image's */
+  NANOBOX_TAG_CLOCK_NS = 8,      /* u64: wall clock since 1970 */
+  NANOBOX_TAG_ENTROPY = 9,       /* 64 bytes */
+  NANOBOX_TAG_GENERATION = 10,   /* u64 */
+  NANOBOX_TAG_KIND = 16,         /* u32: enum nanobox_kind */
+  NANOBOX_TAG_ARG = 17,          /* text, repeated: argv */
+  NANOBOX_TAG_CWD = 18,          /* text */
+  NANOBOX_TAG_USER = 19,         /* text: name, uid, name:group, uid:gid */
+  NANOBOX_TAG_DEADLINE_MS = 20,  /* u64; 0 or absent: none */
+  NANOBOX_TAG_PID = 21,          /* u32 */
+  NANOBOX_TAG_CREDIT = 22,       /* u32 */
+  NANOBOX_TAG_SIGNAL = 23,       /* u32 */
+  NANOBOX_TAG_CODE = 24,         /* u32 */
+  NANOBOX_TAG_TIMED_OUT = 25,    /* no value */
+  NANOBOX_TAG_REASON = 26,       /* u32: enum nanobox_reason */
+  NANOBOX_TAG_TEXT = 27,         /* text */
+  NANOBOX_TAG_FEATURES = 28,     /* u64: NANOBOX_FEATURE_… */
+  NANOBOX_TAG_UPTIME_MS = 29,    /* u64 */
+  NANOBOX_TAG_MEMORY_KB = 30,    /* u64 */
+  NANOBOX_TAG_AVAILABLE_KB = 31, /* u64 */
+  NANOBOX_TAG_COLUMNS = 33,      /* u32 */
+  NANOBOX_TAG_ROWS = 34,         /* u32 */
+  NANOBOX_TAG_COMMANDS = 32      /* u32: running commands, detached ones too */
 };
 
 enum nanobox_reason {
@@ -102,7 +115,9 @@ static inline void nanobox_put32(uint8_t* to, uint32_t value) {
 static inline void nanobox_put64(uint8_t* to, uint64_t value) {
   for (int i = 0; i < 8; ++i) to[i] = (uint8_t)(value >> (8 * i));
 }
-static inline uint16_t nanobox_get16(const uint8_t* from) { return (uint16_t)(from[0] | from[1] << 8); }
+static inline uint16_t nanobox_get16(const uint8_t* from) {
+  return (uint16_t)(from[0] | from[1] << 8);
+}
 static inline uint32_t nanobox_get32(const uint8_t* from) {
   return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
 }

@@ -9,72 +9,24 @@ namespace nanobox {
 
 namespace {
 
-constexpr std::size_t kTextMax = 4096;
-
-/// Writes tag-length-value lists.
-class TlvWriter {
- public:
-  void put(std::uint16_t tag, std::span<const std::byte> value) {
-    std::uint8_t head[6];
-    nanobox_put16(head, tag);
-    nanobox_put32(head + 2, static_cast<std::uint32_t>(value.size()));
-    const auto* bytes = reinterpret_cast<const std::byte*>(head);
-    bytes_.insert(bytes_.end(), bytes, bytes + sizeof head);
-    bytes_.insert(bytes_.end(), value.begin(), value.end());
-  }
-  void put(std::uint16_t tag, std::string_view text) { put(tag, std::as_bytes(std::span(text))); }
-  void put32(std::uint16_t tag, std::uint32_t value) {
-    std::uint8_t bytes[4];
-    nanobox_put32(bytes, value);
-    put(tag, std::as_bytes(std::span(bytes)));
-  }
-  void put64(std::uint16_t tag, std::uint64_t value) {
-    std::uint8_t bytes[8];
-    nanobox_put64(bytes, value);
-    put(tag, std::as_bytes(std::span(bytes)));
-  }
-  const std::vector<std::byte>& bytes() const { return bytes_; }
-
- private:
-  std::vector<std::byte> bytes_;
-};
-
-struct Tlv {
-  std::uint16_t tag = 0;
-  std::span<const std::byte> value;
-  std::uint32_t number() const {
-    return value.size() == 4 ? nanobox_get32(reinterpret_cast<const std::uint8_t*>(value.data())) : 0;
-  }
-  std::string text() const {
-    return {reinterpret_cast<const char*>(value.data()), std::min(value.size(), kTextMax)};
-  }
-};
-
-Error broken(std::string reason) {
-  return {.code = ErrorCode::guest_protocol, .attempted = "talk to the guest", .subject = "", .reason = std::move(reason),
-          .mend = "the sandbox is lost: make another"};
-}
-
 /// A request to the guest is one frame.
 Result<void> check_size(std::size_t size, std::string attempted, std::string mend) {
   if (size <= NANOBOX_FRAME_PAYLOAD_MAX) return {};
-  return fail({.code = ErrorCode::command_invalid, .attempted = std::move(attempted), .subject = "",
-               .reason = "it takes " + std::to_string(size) + " bytes, and " + std::to_string(NANOBOX_FRAME_PAYLOAD_MAX) +
-                         " are the most",
+  return fail({.code = ErrorCode::command_invalid,
+               .attempted = std::move(attempted),
+               .subject = "",
+               .reason = "it takes " + std::to_string(size) + " bytes, and " +
+                         std::to_string(NANOBOX_FRAME_PAYLOAD_MAX) + " are the most",
                .mend = std::move(mend)});
 }
 
-Result<std::vector<Tlv>> read_tlvs(std::span<const std::byte> payload) {
-  std::vector<Tlv> entries;
-  while (!payload.empty()) {
-    if (payload.size() < 6) return fail(broken("it sent a cut-off list"));
-    const auto* head = reinterpret_cast<const std::uint8_t*>(payload.data());
-    const std::size_t length = nanobox_get32(head + 2);
-    if (length > payload.size() - 6) return fail(broken("it sent a list with an entry longer than the frame"));
-    entries.push_back({nanobox_get16(head), payload.subspan(6, length)});
-    payload = payload.subspan(6 + length);
+Result<StreamError> read_error(const Frame& frame) {
+  StreamError error{.stream = frame.stream, .reason = 0, .text = ""};
+  for (const auto& entry : NANOBOX_TRY(read_tlvs(frame.payload))) {
+    if (entry.tag == NANOBOX_TAG_REASON) error.reason = entry.number();
+    if (entry.tag == NANOBOX_TAG_TEXT) error.text = entry.text();
   }
-  return entries;
+  return error;
 }
 
 }  // namespace
@@ -94,153 +46,146 @@ void ChannelSession::repeat_hello() {
 
 void ChannelSession::send(std::uint8_t type, std::uint8_t flags, std::uint16_t part, std::uint32_t stream,
                           std::span<const std::byte> payload) {
-  std::uint8_t header[NANOBOX_FRAME_HEADER];
-  nanobox_put_header(header, type, flags, part, stream, payload.data(), static_cast<std::uint32_t>(payload.size()));
-  const auto* bytes = reinterpret_cast<const std::byte*>(header);
-  output_.insert(output_.end(), bytes, bytes + sizeof header);
-  output_.insert(output_.end(), payload.begin(), payload.end());
+  append_frame(output_, {.type = type, .flags = flags, .part = part, .stream = stream, .payload = payload});
 }
 
-std::vector<std::byte> ChannelSession::take_output() { return std::exchange(output_, {}); }
+std::vector<std::byte> ChannelSession::take_output() {
+  return std::exchange(output_, {});
+}
 
 Result<std::vector<ChannelEvent>> ChannelSession::feed(std::span<const std::byte> bytes) {
-  if (broken_) return fail(broken("its session is over"));
-  input_.insert(input_.end(), bytes.begin(), bytes.end());
+  if (broken_) return fail(channel_broken("its session is over"));
+  decoder_.feed(bytes);
   std::vector<ChannelEvent> events;
-  std::size_t at = 0;
-  while (at < input_.size()) {
-    const auto* frame = reinterpret_cast<const std::uint8_t*>(input_.data() + at);
-    const std::size_t left = input_.size() - at;
-    if (frame[0] == 0) {
-      ++at;
-      continue;
-    }
-    if (left < NANOBOX_FRAME_HEADER) break;
-    const std::uint32_t length = nanobox_get32(frame + 8);
-    const bool possible = length <= NANOBOX_FRAME_PAYLOAD_MAX;
-    // Before the acknowledgement anything may come, the rest of a former session too: searched for our nonce.
-    if (!up_ && (!possible || frame[0] != NANOBOX_HELLO_ACK)) {
-      ++at;
-      continue;
-    }
-    if (!possible) {
-      broken_ = true;
-      return fail(broken("it sent a frame of " + std::to_string(length) + " bytes"));
-    }
-    if (left < NANOBOX_FRAME_HEADER + length) break;
-    if (nanobox_frame_is_intact(frame, length) == 0) {
-      if (!up_) {
-        ++at;
-        continue;
-      }
-      broken_ = true;
-      return fail(broken("it sent a frame with a wrong checksum"));
-    }
-    auto event = take_frame(frame[0], frame[1], nanobox_get16(frame + 2), nanobox_get32(frame + 4),
-                            std::span(input_).subspan(at + NANOBOX_FRAME_HEADER, length));
+  while (true) {
+    auto frame = decoder_.next();
+    if (frame && !*frame) return events;
+    auto event = frame ? take_frame(**frame) : fail(std::move(frame).error());
     if (!event) {
       broken_ = true;
       return fail(std::move(event).error());
     }
     if (*event) events.push_back(std::move(**event));
-    at += NANOBOX_FRAME_HEADER + length;
   }
-  input_.erase(input_.begin(), input_.begin() + static_cast<std::ptrdiff_t>(at));
-  return events;
 }
 
-Result<void> ChannelSession::take_acknowledgement(std::span<const std::byte> payload, ChannelEvent& event, bool& ours) {
+ChannelSession::Taken ChannelSession::take_frame(const Frame& frame) {
+  if (frame.type == NANOBOX_HELLO_ACK) return take_acknowledgement(frame);
+  if (frame.stream == 0) return take_control(frame);
+  const auto found = streams_.find(frame.stream);
+  if (found != streams_.end()) return take_stream(frame, found);
+  if (frame.stream > last_stream_) return fail(channel_broken("it answered for a stream that was never opened"));
+  return std::nullopt;  // a stream that ended or was closed meanwhile
+}
+
+ChannelSession::Taken ChannelSession::take_acknowledgement(const Frame& frame) {
   SessionUp up;
-  ours = false;
-  for (const auto& entry : NANOBOX_TRY(read_tlvs(payload))) {
+  bool ours = false;
+  auto entries = read_tlvs(frame.payload);
+  if (!entries && !up_) return std::nullopt;  // found by chance in what another session left
+  for (const auto& entry : NANOBOX_TRY(std::move(entries))) {
     if (entry.tag == NANOBOX_TAG_VERSION) up.version = entry.number();
     if (entry.tag == NANOBOX_TAG_BOOT_ID) up.boot_id = entry.text();
+    if (entry.tag == NANOBOX_TAG_FEATURES) up.features = entry.long_number();
     if (entry.tag == NANOBOX_TAG_NONCE) ours = std::ranges::equal(entry.value, nonce_);
   }
-  event = std::move(up);
-  return {};
+  if (!ours || up_) return std::nullopt;
+  if (up.version != NANOBOX_PROTOCOL_VERSION)
+    return fail(channel_broken("it speaks version " + std::to_string(up.version) + " of the protocol"));
+  up_ = true;
+  decoder_.follow();
+  return up;
 }
 
-Result<std::optional<ChannelEvent>> ChannelSession::take_frame(std::uint8_t type, std::uint8_t flags, std::uint16_t part,
-                                                               std::uint32_t number,
-                                                               std::span<const std::byte> payload) {
-  if (type == NANOBOX_HELLO_ACK) {
-    ChannelEvent event;
-    bool ours = false;
-    NANOBOX_TRY(take_acknowledgement(payload, event, ours));
-    if (!ours || up_) return std::nullopt;
-    up_ = true;
-    return event;
+ChannelSession::Taken ChannelSession::take_control(const Frame& frame) {
+  switch (frame.type) {
+    case NANOBOX_CONFIGURE:
+      return Configured{};
+    case NANOBOX_QUIESCE:
+      return Quiesced{};
+    case NANOBOX_THAW:
+      return Thawed{};
+    case NANOBOX_PONG: {
+      Pong pong;
+      for (const auto& entry : NANOBOX_TRY(read_tlvs(frame.payload)))
+        if (entry.tag == NANOBOX_TAG_CLOCK_NS) pong.clock_ns = entry.long_number();
+      return pong;
+    }
+    case NANOBOX_STATS: {
+      GuestStats stats;
+      for (const auto& entry : NANOBOX_TRY(read_tlvs(frame.payload))) {
+        if (entry.tag == NANOBOX_TAG_UPTIME_MS) stats.uptime_ms = entry.long_number();
+        if (entry.tag == NANOBOX_TAG_MEMORY_KB) stats.memory_kb = entry.long_number();
+        if (entry.tag == NANOBOX_TAG_AVAILABLE_KB) stats.available_kb = entry.long_number();
+        if (entry.tag == NANOBOX_TAG_COMMANDS) stats.commands = entry.number();
+      }
+      return stats;
+    }
+    case NANOBOX_ERROR:
+      return NANOBOX_TRY(read_error(frame));
+    case NANOBOX_OPENED:
+    case NANOBOX_DATA:
+    case NANOBOX_WINDOW:
+    case NANOBOX_EXIT:
+      return fail(channel_broken("it sent a stream's frame on the control stream"));
+    default:
+      return std::nullopt;
   }
-  if (type == NANOBOX_CONFIGURE) return Configured{};
-  if (type == NANOBOX_QUIESCE) return Quiesced{};
-  if (type == NANOBOX_THAW) return Thawed{};
-  if (type == NANOBOX_PONG) return Pong{};
-  if (type < NANOBOX_OPEN) return std::nullopt;
+}
 
-  const auto found = streams_.find(number);
-  if (type == NANOBOX_ERROR && number == 0) {
-    StreamError error;
-    for (const auto& entry : NANOBOX_TRY(read_tlvs(payload))) {
-      if (entry.tag == NANOBOX_TAG_REASON) error.reason = entry.number();
-      if (entry.tag == NANOBOX_TAG_TEXT) error.text = entry.text();
-    }
-    return error;
-  }
-  if (found == streams_.end()) {
-    if (number == 0 || number > last_stream_) return fail(broken("it answered for a stream that was never opened"));
-    return std::nullopt;  // a stream that ended meanwhile
-  }
+ChannelSession::Taken ChannelSession::take_data(const Frame& frame, Stream& stream) {
+  if (frame.part != NANOBOX_PART_STDOUT && frame.part != NANOBOX_PART_STDERR)
+    return fail(channel_broken("it sent an unknown part"));
+  bool& ended = frame.part == NANOBOX_PART_STDOUT ? stream.stdout_ended : stream.stderr_ended;
+  if (ended) return fail(channel_broken("it sent output after its end"));
+  if (frame.payload.size() > stream.out_granted) return fail(channel_broken("it sent more than it was granted"));
+  stream.out_granted -= frame.payload.size();
+  ended = (frame.flags & NANOBOX_FLAG_LAST) != 0;
+  return StreamData{.stream = frame.stream,
+                    .part = static_cast<StreamPart>(frame.part),
+                    .bytes = {frame.payload.begin(), frame.payload.end()},
+                    .last = ended};
+}
+
+ChannelSession::Taken ChannelSession::take_window(const Frame& frame, Stream& stream) {
+  for (const auto& entry : NANOBOX_TRY(read_tlvs(frame.payload)))
+    if (entry.tag == NANOBOX_TAG_CREDIT) stream.in_credit += entry.number();
+  if (stream.in_credit > NANOBOX_INITIAL_CREDIT) return fail(channel_broken("it granted more than it may"));
+  pump_stdin(frame.stream, stream);
+  return StdinWindow{.stream = frame.stream, .queued = stream.stdin_waiting.size()};
+}
+
+ChannelSession::Taken ChannelSession::take_stream(const Frame& frame, Streams::iterator found) {
   auto& stream = found->second;
-  switch (type) {
-    case NANOBOX_DATA: {
-      if (payload.size() > stream.out_granted) return fail(broken("it sent more than it was granted"));
-      stream.out_granted -= payload.size();
-      if (part != NANOBOX_PART_STDOUT && part != NANOBOX_PART_STDERR) return fail(broken("it sent an unknown part"));
-      if (stream.closed) return std::nullopt;
-      return StreamData{.stream = number,
-                        .part = static_cast<StreamPart>(part),
-                        .bytes = {payload.begin(), payload.end()},
-                        .last = (flags & NANOBOX_FLAG_LAST) != 0};
-    }
+  switch (frame.type) {
+    case NANOBOX_DATA:
+      return take_data(frame, stream);
+    case NANOBOX_WINDOW:
+      return take_window(frame, stream);
     case NANOBOX_OPENED: {
-      Opened opened{.stream = number};
-      for (const auto& entry : NANOBOX_TRY(read_tlvs(payload)))
+      if (std::exchange(stream.opened, true)) return fail(channel_broken("it opened a stream twice"));
+      Opened opened{.stream = frame.stream, .pid = 0};
+      for (const auto& entry : NANOBOX_TRY(read_tlvs(frame.payload)))
         if (entry.tag == NANOBOX_TAG_PID) opened.pid = entry.number();
       return opened;
     }
-    case NANOBOX_WINDOW: {
-      for (const auto& entry : NANOBOX_TRY(read_tlvs(payload)))
-        if (entry.tag == NANOBOX_TAG_CREDIT) stream.in_credit += entry.number();
-      if (stream.in_credit > NANOBOX_INITIAL_CREDIT) return fail(broken("it granted more than it may"));
-      pump_stdin(number, stream);
-      return std::nullopt;
-    }
     case NANOBOX_EXIT: {
-      StreamExit ended{.stream = number};
-      for (const auto& entry : NANOBOX_TRY(read_tlvs(payload))) {
-        if (entry.tag == NANOBOX_TAG_CODE) ended.exit_code = entry.number();
-        if (entry.tag == NANOBOX_TAG_SIGNAL) ended.signal = entry.number();
+      StreamExit ended{.stream = frame.stream};
+      for (const auto& entry : NANOBOX_TRY(read_tlvs(frame.payload))) {
+        if (entry.tag == NANOBOX_TAG_CODE) ended.exit_code = entry.number() & 0xFF;
+        if (entry.tag == NANOBOX_TAG_SIGNAL) ended.signal = entry.number() & 0x7F;
         if (entry.tag == NANOBOX_TAG_TIMED_OUT) ended.timed_out = true;
       }
-      const bool closed = stream.closed;
       streams_.erase(found);
-      if (closed) return std::nullopt;
       return ended;
     }
     case NANOBOX_ERROR: {
-      StreamError error;
-      error.stream = number;
-      for (const auto& entry : NANOBOX_TRY(read_tlvs(payload))) {
-        if (entry.tag == NANOBOX_TAG_REASON) error.reason = entry.number();
-        if (entry.tag == NANOBOX_TAG_TEXT) error.text = entry.text();
-      }
-      const bool closed = stream.closed;
+      auto error = NANOBOX_TRY(read_error(frame));
       streams_.erase(found);
-      if (closed) return std::nullopt;
       return error;
     }
-    default: return std::nullopt;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -260,14 +205,24 @@ Result<void> ChannelSession::configure(const ConfigureMessage& message) {
   return {};
 }
 
-void ChannelSession::quiesce() { send(NANOBOX_QUIESCE, 0, 0, 0, {}); }
-void ChannelSession::thaw() { send(NANOBOX_THAW, 0, 0, 0, {}); }
-void ChannelSession::shutdown() { send(NANOBOX_SHUTDOWN, 0, 0, 0, {}); }
+void ChannelSession::quiesce() {
+  send(NANOBOX_QUIESCE, 0, 0, 0, {});
+}
+void ChannelSession::thaw() {
+  send(NANOBOX_THAW, 0, 0, 0, {});
+}
+void ChannelSession::shutdown() {
+  send(NANOBOX_SHUTDOWN, 0, 0, 0, {});
+}
 
 void ChannelSession::ping(std::uint64_t clock_ns) {
   TlvWriter payload;
   payload.put64(NANOBOX_TAG_CLOCK_NS, clock_ns);
   send(NANOBOX_PING, 0, 0, 0, payload.bytes());
+}
+
+void ChannelSession::ask_stats() {
+  send(NANOBOX_STATS, 0, 0, 0, {});
 }
 
 Result<std::uint32_t> ChannelSession::open_exec(const ExecRequest& request) {
@@ -287,12 +242,25 @@ Result<std::uint32_t> ChannelSession::open_exec(const ExecRequest& request) {
   return number;
 }
 
-void ChannelSession::write_stdin(std::uint32_t number, std::string_view bytes, bool last) {
+Result<void> ChannelSession::write_stdin(std::uint32_t number, std::string_view bytes, bool last) {
   const auto found = streams_.find(number);
-  if (found == streams_.end() || found->second.stdin_last) return;
-  found->second.stdin_waiting += bytes;
-  found->second.stdin_last = last;
-  pump_stdin(number, found->second);
+  if (found == streams_.end() || found->second.stdin_last) return {};
+  auto& stream = found->second;
+  if (bytes.size() > stdin_queue_max - stream.stdin_waiting.size())
+    return fail({.code = ErrorCode::body_too_large,
+                 .attempted = "write a command's stdin",
+                 .subject = "",
+                 .reason = "more than " + std::to_string(stdin_queue_max) + " bytes would wait for the command to read",
+                 .mend = "write less at once"});
+  stream.stdin_waiting += bytes;
+  stream.stdin_last = last;
+  pump_stdin(number, stream);
+  return {};
+}
+
+std::size_t ChannelSession::stdin_queued(std::uint32_t number) const {
+  const auto found = streams_.find(number);
+  return found == streams_.end() ? 0 : found->second.stdin_waiting.size();
 }
 
 void ChannelSession::pump_stdin(std::uint32_t number, Stream& stream) {
@@ -327,11 +295,16 @@ void ChannelSession::signal(std::uint32_t number, std::uint32_t signal_number) {
   send(NANOBOX_SIGNAL, 0, 0, number, payload.bytes());
 }
 
+void ChannelSession::resize(std::uint32_t number, std::uint16_t columns, std::uint16_t rows) {
+  if (!streams_.contains(number)) return;
+  TlvWriter payload;
+  payload.put32(NANOBOX_TAG_COLUMNS, columns);
+  payload.put32(NANOBOX_TAG_ROWS, rows);
+  send(NANOBOX_RESIZE, 0, 0, number, payload.bytes());
+}
+
 void ChannelSession::close(std::uint32_t number) {
-  const auto found = streams_.find(number);
-  if (found == streams_.end() || found->second.closed) return;
-  found->second.closed = true;
-  send(NANOBOX_CLOSE, 0, 0, number, {});
+  if (streams_.erase(number) != 0) send(NANOBOX_CLOSE, 0, 0, number, {});
 }
 
 }  // namespace nanobox
