@@ -97,8 +97,9 @@ std::size_t on_body(char* data, std::size_t size, std::size_t count, void* user)
   }
 }
 
-Error transport_error(CURLcode code, const char* detail, const std::string& url) {
-  Error error{.code = ErrorCode::registry_unreachable,
+/// @param heard  an answer's head had come: the server is there, and it speaks this scheme
+Error transport_error(CURLcode code, const char* detail, const std::string& url, bool heard) {
+  Error error{.code = heard ? ErrorCode::blob_truncated : ErrorCode::registry_unreachable,
               .attempted = std::string(kAttempted),
               .subject = url.substr(0, url.find('?')),
               .reason = *detail ? detail : curl_easy_strerror(code),
@@ -109,7 +110,6 @@ Error transport_error(CURLcode code, const char* detail, const std::string& url)
     case CURLE_RECV_ERROR:
     case CURLE_GOT_NOTHING:
     case CURLE_HTTP2_STREAM:
-      error.code = ErrorCode::blob_truncated;
       error.mend = "try again; if it stays so, look at the registry or the proxy before it";
       break;
     case CURLE_OPERATION_TIMEDOUT:
@@ -216,7 +216,8 @@ Result<HttpAnswer> HttpSession::perform(
   if (exchange.problem) return fail(std::move(*exchange.problem));
   curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &exchange.answer.status);
   const bool refused = exchange.answer.status >= 300;  // whatever became of its body
-  if (outcome != CURLE_OK && !refused) return fail(transport_error(outcome, detail, request.url));
+  if (outcome != CURLE_OK && !refused)
+    return fail(transport_error(outcome, detail, request.url, exchange.answer.status != 0));
   return std::move(exchange.answer);
 }
 

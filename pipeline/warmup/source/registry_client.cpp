@@ -219,9 +219,7 @@ Result<HttpAnswer> RegistryClient::ask_with_scheme(const StageContext& context, 
       return answer;
     }
     if (answer) continue;
-    const bool other_scheme_may_help =
-        answer.error().code == ErrorCode::registry_unreachable || answer.error().code == ErrorCode::blob_truncated;
-    if (!other_scheme_may_help) return answer;
+    if (answer.error().code != ErrorCode::registry_unreachable) return answer;  // it spoke
     if (!first_problem) first_problem = std::move(answer).error();
   }
   return fail(std::move(*first_problem));
