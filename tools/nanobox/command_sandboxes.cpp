@@ -1,0 +1,208 @@
+#include "tools/nanobox/command.hpp"
+#include "tools/nanobox/json.hpp"
+#include "tools/nanobox/listing.hpp"
+#include "tools/nanobox/output.hpp"
+#include "tools/nanobox/sandbox_calls.hpp"
+#include "tools/nanobox/table.hpp"
+
+namespace nanobox::cli {
+namespace {
+
+std::string size_text(const rapidjson::Value& sandbox) {
+  return std::to_string(json_number_in(sandbox, "resources", "vcpu")) + " cpu, " +
+         std::to_string(json_number_in(sandbox, "resources", "memory_mb")) + " MiB";
+}
+
+std::string boot_text(const rapidjson::Value& sandbox) {
+  const auto* time = json_member(sandbox, "boot_time_ms");
+  const auto path = json_text(sandbox, "boot_path");
+  return time != nullptr && time->IsInt64() ? duration_text(time->GetInt64()) + " " + path : path;
+}
+
+Result<int> list_sandboxes(Session& session) {
+  const auto server = NANOBOX_TRY(session.server());
+  ApiClient client(server.address, &session.interruption);
+  std::string path = "/api/v1/sandboxes";
+  for (const char* filter : {"template", "status"})
+    if (const auto value = session.arguments.value(filter))
+      path += (path.find('?') == std::string::npos ? "?" : "&") + std::string(filter) + "=" + url_encode(*value);
+  if (session.json()) {
+    NANOBOX_TRY(print_json(NANOBOX_TRY(whole_list(client, path))));
+    return 0;
+  }
+  Table table({"SANDBOX", "TEMPLATE", "STATUS", "SIZE", "ADDRESS", "BOOT", "AGE", "EXPIRES", "REASON"});
+  NANOBOX_TRY(each_item(client, path, [&](const rapidjson::Value& sandbox) {
+    table.add({json_text(sandbox, "id"), json_text(sandbox, "template"), json_text(sandbox, "status"),
+               size_text(sandbox), json_text(sandbox, "ip"), boot_text(sandbox),
+               age_text(json_text(sandbox, "created_at")), age_text(json_text(sandbox, "expires_at")),
+               json_text(sandbox, "reason")});
+  }));
+  NANOBOX_TRY(print_text(table.text()));
+  return 0;
+}
+
+Result<int> create(Session& session) {
+  const auto& args = session.arguments;
+  CreateCall call{.template_name = args.words.front(),
+                  .sizes = NANOBOX_TRY(read_sizes(args)),
+                  .env = NANOBOX_TRY(read_variables(args.values("env"), session.environment)),
+                  .metadata = {},
+                  .timeout_sec = NANOBOX_TRY(number_option(args, "timeout", 1, 604'800)),
+                  .network_mode = args.value("network").value_or("")};
+  for (const auto& text : args.values("metadata")) {
+    const auto equals = text.find('=');
+    if (equals == 0 || equals == std::string::npos)
+      return fail({.code = ErrorCode::invalid_value,
+                   .attempted = "read command line",
+                   .subject = "--metadata " + text,
+                   .reason = "it is no NAME=VALUE",
+                   .mend = ""});
+    call.metadata[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  const auto server = NANOBOX_TRY(session.server());
+  ApiClient client(server.address, &session.interruption);
+  const auto answer = NANOBOX_TRY(create_sandbox(client, call));
+  NANOBOX_TRY(session.json() ? print_json(answer.body) : print_text(json_text(answer.json(), "id") + "\n"));
+  return 0;
+}
+
+Result<int> exec(Session& session) {
+  const auto& args = session.arguments;
+  ExecCall call{.sandbox_id = args.words.front(),
+                .command = {args.words.begin() + 1, args.words.end()},
+                .env = NANOBOX_TRY(read_variables(args.values("env"), session.environment)),
+                .cwd = args.value("cwd").value_or(""),
+                .user = args.value("user").value_or(""),
+                .stdin_text = std::nullopt,
+                .timeout_ms = NANOBOX_TRY(number_option(args, "timeout", 1, 604'800)).value_or(0) * 1000,
+                .json = session.json()};
+  if (args.has("stdin")) call.stdin_text = NANOBOX_TRY(read_stdin());
+  const auto server = NANOBOX_TRY(session.server());
+  ApiClient client(server.address, &session.interruption);
+  return exec_and_print(client, call);
+}
+
+Result<int> remove(Session& session) {
+  const auto server = NANOBOX_TRY(session.server());
+  ApiClient client(server.address, &session.interruption);
+  auto ids = session.arguments.words;
+  if (session.arguments.has("all"))
+    NANOBOX_TRY(each_item(client, "/api/v1/sandboxes",
+                          [&](const rapidjson::Value& sandbox) { ids.push_back(json_text(sandbox, "id")); }));
+  if (ids.empty() && !session.arguments.has("all"))
+    return fail({.code = ErrorCode::missing_field,
+                 .attempted = "read command line",
+                 .subject = "",
+                 .reason = "no sandbox is named",
+                 .mend = "write its id, or --all"});
+  int code = 0;
+  for (const auto& id : ids) {
+    const auto removed =
+        client.ask({.method = "DELETE", .path = sandbox_path(id), .body = "", .patience = std::chrono::seconds{60}});
+    if (removed) {
+      NANOBOX_TRY(print_text(id + "\n"));
+    } else if (removed.error().code == ErrorCode::cancelled) {
+      return fail(removed.error());
+    } else {
+      tell("nanobox: " + id + ": " + printable(describe(removed.error())));
+      code = 1;
+    }
+  }
+  return code;
+}
+
+Result<int> show_logs(Session& session) {
+  const auto server = NANOBOX_TRY(session.server());
+  ApiClient client(server.address, &session.interruption);
+  const auto answer =
+      NANOBOX_TRY(client.ask({.method = "GET", .path = sandbox_path(session.arguments.words.front()) + "/logs"}));
+  NANOBOX_TRY(print_text(answer.body));
+  return 0;
+}
+
+}  // namespace
+
+CommandSpec ps_command_spec() {
+  return {.name = "ps",
+          .usage = "",
+          .summary = "list sandboxes",
+          .lesson =
+              "Shows your sandboxes: their state, size, how they booted and when they expire.\n\n"
+              "  nanobox ps\n"
+              "  nanobox ps --template node22 --status running\n"
+              "  nanobox ps --json",
+          .options = with_common({{"template", 0, "NAME", "only sandboxes made from this template"},
+                                  {"status", 0, "STATUS", "only those that are running, failed, …"}}),
+          .most_words = 0,
+          .run = list_sandboxes};
+}
+
+CommandSpec create_command_spec() {
+  auto options = size_options();
+  options.insert(options.end(), {{"env", 'e', "NAME=VALUE", "a variable for every command in it; may be repeated"},
+                                 {"metadata", 0, "NAME=VALUE", "a mark to find it by; may be repeated"},
+                                 {"timeout", 't', "SECONDS", "how long it lives without a keepalive (300)"},
+                                 {"network", 0, "MODE", "isolated, internal or internet"}});
+  return {.name = "create",
+          .usage = "TEMPLATE",
+          .summary = "start a sandbox and say its id",
+          .lesson =
+              "Boots a sandbox from a template that is ready, and prints its id as soon as it can run commands.\n\n"
+              "  ID=$(nanobox create node22 --memory 1G --timeout 3600)\n"
+              "  nanobox exec $ID -- node -v\n"
+              "  nanobox rm $ID",
+          .options = with_common(std::move(options)),
+          .least_words = 1,
+          .most_words = 1,
+          .run = create};
+}
+
+CommandSpec exec_command_spec() {
+  return {
+      .name = "exec",
+      .usage = "SANDBOX [--] COMMAND [ARG…]",
+      .summary = "run a command in a running sandbox",
+      .lesson =
+          "Runs the command, prints its output to stdout and stderr, and exits with its exit code.\n"
+          "Options come before the sandbox.\n\n"
+          "  nanobox exec sb-01jq… -- ls -l /\n"
+          "  nanobox exec --cwd /app --user node sb-01jq… npm test\n"
+          "  nanobox exec -i sb-01jq… sh < script.sh\n\n"
+          "Exit codes: the command's own; 124 its deadline ended it; 125 nanobox failed; 130 Ctrl-C.",
+      .options = with_common({{"env", 'e', "NAME=VALUE", "a variable (NAME alone passes yours on); may be repeated"},
+                              {"cwd", 'w', "DIR", "the folder inside to run in"},
+                              {"user", 'u', "USER", "the user inside to run as"},
+                              {"timeout", 't', "SECONDS", "end the command after this long (exit code 124)"},
+                              {"stdin", 'i', "", "give our stdin to the command"}}),
+      .order = WordOrder::command_last,
+      .least_words = 2,
+      .failure_code = kOwnFailure,
+      .run = exec};
+}
+
+CommandSpec rm_command_spec() {
+  return {.name = "rm",
+          .usage = "SANDBOX…",
+          .summary = "end sandboxes",
+          .lesson =
+              "Ends sandboxes and removes their disks. Prints the id of each that is gone.\n\n"
+              "  nanobox rm sb-01jq…\n"
+              "  nanobox rm --all",
+          .options = with_common({{"all", 0, "", "every sandbox of yours"}}),
+          .run = remove};
+}
+
+CommandSpec logs_command_spec() {
+  return {.name = "logs",
+          .usage = "SANDBOX",
+          .summary = "show a sandbox's console",
+          .lesson =
+              "Shows the last MiB of the VM's console: the kernel's messages, and why a sandbox failed.\n\n"
+              "  nanobox logs sb-01jq…",
+          .options = with_common({}),
+          .least_words = 1,
+          .most_words = 1,
+          .run = show_logs};
+}
+
+}  // namespace nanobox::cli

@@ -1,0 +1,98 @@
+#include "tools/nanobox/options.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+#include "config/byte_size.hpp"
+#include "config/edit_distance.hpp"
+
+namespace nanobox::cli {
+namespace {
+
+tl::unexpected<Error> refuse(std::string subject, std::string reason, std::string mend) {
+  return fail({.code = ErrorCode::invalid_value,
+               .attempted = "read command line",
+               .subject = std::move(subject),
+               .reason = std::move(reason),
+               .mend = std::move(mend)});
+}
+
+tl::unexpected<Error> unknown(const std::string& word, const std::vector<Option>& options) {
+  std::vector<std::string> known;
+  for (const auto& option : options) known.push_back("--" + std::string(option.name));
+  const auto near = nearest(word, known);
+  return refuse(word, "there is no such option", near ? "did you mean " + *near + "?" : "see --help");
+}
+
+}  // namespace
+
+std::optional<std::string> Arguments::value(std::string_view name) const {
+  const auto found = options.find(name);
+  if (found == options.end()) return std::nullopt;
+  return found->second.back();
+}
+
+std::vector<std::string> Arguments::values(std::string_view name) const {
+  const auto found = options.find(name);
+  return found == options.end() ? std::vector<std::string>{} : found->second;
+}
+
+Result<Arguments> parse_arguments(const std::vector<std::string>& args, const std::vector<Option>& options,
+                                  WordOrder order) {
+  Arguments parsed;
+  for (std::size_t at = 0; at < args.size(); ++at) {
+    const std::string& word = args[at];
+    const bool ended = order == WordOrder::command_last && !parsed.words.empty();
+    if (word == "--" && (!ended || parsed.words.size() == 1)) {
+      parsed.words.insert(parsed.words.end(), args.begin() + static_cast<std::ptrdiff_t>(at) + 1, args.end());
+      break;
+    }
+    if (ended || word.size() < 2 || word.front() != '-') {
+      parsed.words.push_back(word);
+      continue;
+    }
+    const bool is_long = word.starts_with("--");
+    const auto equals = is_long ? word.find('=') : std::string::npos;
+    const std::string name = is_long ? word.substr(2, equals == std::string::npos ? equals : equals - 2) : "";
+    const auto option = std::ranges::find_if(options, [&](const Option& candidate) {
+      return is_long ? candidate.name == name : candidate.letter == word[1];
+    });
+    if (option == options.end()) return unknown(is_long ? "--" + name : word, options);
+    auto& values = parsed.options[std::string(option->name)];
+    const std::string shown = is_long ? "--" + name : word.substr(0, 2);
+    const bool attached = is_long ? equals != std::string::npos : word.size() > 2;
+    if (option->value.empty()) {
+      if (attached) return refuse(shown, "it takes no value", "");
+      values.emplace_back();
+    } else if (attached) {
+      values.push_back(is_long ? word.substr(equals + 1) : word.substr(2));
+    } else if (at + 1 < args.size()) {
+      values.push_back(args[++at]);
+    } else {
+      return refuse(shown, "it needs a value", "write " + shown + " " + std::string(option->value));
+    }
+  }
+  return parsed;
+}
+
+Result<std::optional<std::uint64_t>> number_option(const Arguments& arguments, std::string_view name,
+                                                   std::uint64_t least, std::uint64_t most) {
+  const auto text = arguments.value(name);
+  if (!text) return std::nullopt;
+  std::uint64_t number = 0;
+  const auto [end, wrong] = std::from_chars(text->data(), text->data() + text->size(), number);
+  if (wrong != std::errc{} || end != text->data() + text->size() || number < least || number > most)
+    return refuse("--" + std::string(name) + " " + *text,
+                  "must be a whole number from " + std::to_string(least) + " to " + std::to_string(most), "");
+  return number;
+}
+
+Result<std::optional<std::uint64_t>> size_mb_option(const Arguments& arguments, std::string_view name) {
+  const auto text = arguments.value(name);
+  if (!text) return std::nullopt;
+  const auto bytes = parse_byte_size(*text, 1ULL << 20);
+  if (!bytes) return refuse("--" + std::string(name) + " " + *text, bytes.error().reason, bytes.error().mend);
+  return (*bytes + (1ULL << 20) - 1) >> 20;
+}
+
+}  // namespace nanobox::cli

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "config/error.hpp"
+
+namespace nanobox::cli {
+
+/// Writes all bytes to a descriptor; a reader that went away is success (nobody wants the rest).
+Result<void> write_all(int fd, std::string_view bytes);
+
+/// The server's JSON and a line break on stdout.
+Result<void> print_json(std::string_view json);
+Result<void> print_text(std::string_view text);
+
+/// A note for people on stderr.
+void tell(std::string_view text);
+
+/// All of stdin. @errors body_too_large above 64 MiB
+Result<std::string> read_stdin();
+
+/// The inverse of base64 with padding; nothing: it is none.
+std::optional<std::string> from_base64(std::string_view text);
+
+}  // namespace nanobox::cli

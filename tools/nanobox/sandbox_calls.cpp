@@ -1,0 +1,164 @@
+#include "tools/nanobox/sandbox_calls.hpp"
+
+#include <unistd.h>
+
+#include "tools/nanobox/command.hpp"
+#include "tools/nanobox/json.hpp"
+#include "tools/nanobox/output.hpp"
+
+namespace nanobox::cli {
+namespace {
+
+void put_variables(JsonWriter& json, std::string_view key, const Variables& variables) {
+  if (variables.empty()) return;
+  json_key(json, key);
+  json.StartObject();
+  for (const auto& [name, value] : variables) json_put(json, name, value);
+  json.EndObject();
+}
+
+std::string create_body(const CreateCall& call) {
+  rapidjson::StringBuffer buffer;
+  JsonWriter json(buffer);
+  json.StartObject();
+  json_put(json, "template", call.template_name);
+  if (call.sizes.vcpu || call.sizes.memory_mb || call.sizes.disk_mb) {
+    json_key(json, "resources");
+    json.StartObject();
+    if (call.sizes.vcpu) json_put(json, "vcpu", *call.sizes.vcpu);
+    if (call.sizes.memory_mb) json_put(json, "memory_mb", *call.sizes.memory_mb);
+    if (call.sizes.disk_mb) json_put(json, "disk_mb", *call.sizes.disk_mb);
+    json.EndObject();
+  }
+  if (!call.network_mode.empty()) {
+    json_key(json, "network");
+    json.StartObject();
+    json_put(json, "mode", call.network_mode);
+    json.EndObject();
+  }
+  put_variables(json, "env", call.env);
+  put_variables(json, "metadata", call.metadata);
+  if (call.timeout_sec) json_put(json, "timeout_sec", *call.timeout_sec);
+  json.EndObject();
+  return buffer.GetString();
+}
+
+/// @errors invalid_value where an argument is no UTF-8, which JSON cannot carry
+Result<std::string> exec_body(const ExecCall& call) {
+  rapidjson::StringBuffer buffer;
+  rapidjson::Writer<rapidjson::StringBuffer, rapidjson::UTF8<>, rapidjson::UTF8<>, rapidjson::CrtAllocator,
+                    rapidjson::kWriteValidateEncodingFlag>
+      json(buffer);
+  const auto put = [&](std::string_view key, std::string_view value) {
+    json.Key(key.data(), static_cast<rapidjson::SizeType>(key.size()));
+    return json.String(value.data(), static_cast<rapidjson::SizeType>(value.size()));
+  };
+  json.StartObject();
+  bool valid = put("command", call.command.front());
+  json.Key("args");
+  json.StartArray();
+  for (std::size_t at = 1; at < call.command.size(); ++at)
+    valid = json.String(call.command[at].data(), static_cast<rapidjson::SizeType>(call.command[at].size())) && valid;
+  json.EndArray();
+  if (!call.env.empty()) {
+    json.Key("env");
+    json.StartObject();
+    for (const auto& [name, value] : call.env) valid = put(name, value) && valid;
+    json.EndObject();
+  }
+  if (!call.cwd.empty()) valid = put("cwd", call.cwd) && valid;
+  if (!call.user.empty()) valid = put("user", call.user) && valid;
+  if (call.stdin_text) valid = put("stdin", *call.stdin_text) && valid;
+  json.Key("timeout_ms");
+  json.Uint64(call.timeout_ms);
+  json.EndObject();
+  if (valid) return std::string(buffer.GetString(), buffer.GetSize());
+  return fail({.code = ErrorCode::invalid_value,
+               .attempted = "send command",
+               .subject = call.command.front(),
+               .reason = "its arguments, variables or stdin are no UTF-8 text",
+               .mend = ""});
+}
+
+Result<void> print_stream(const rapidjson::Value& outcome, const std::string& name, int fd) {
+  const auto text = json_text(outcome, name);
+  if (json_text(outcome, name + "_encoding") != "base64") return write_all(fd, text);
+  const auto bytes = from_base64(text);
+  if (!bytes)
+    return fail({.code = ErrorCode::io_failed,
+                 .attempted = "read output",
+                 .subject = name,
+                 .reason = "the server sent no valid base64",
+                 .mend = ""});
+  return write_all(fd, *bytes);
+}
+
+}  // namespace
+
+std::string sandbox_path(const std::string& id) {
+  return "/api/v1/sandboxes/" + url_encode(id);
+}
+
+Result<ApiAnswer> create_sandbox(ApiClient& client, const CreateCall& call) {
+  return client.ask({.method = "POST",
+                     .path = "/api/v1/sandboxes",
+                     .body = create_body(call),
+                     .patience = std::chrono::seconds{300}});
+}
+
+Result<int> exec_and_print(ApiClient& client, const ExecCall& call) {
+  const auto answer = NANOBOX_TRY(client.ask({.method = "POST",
+                                              .path = sandbox_path(call.sandbox_id) + "/exec",
+                                              .body = NANOBOX_TRY(exec_body(call)),
+                                              .patience = std::chrono::milliseconds{0},
+                                              .tick = call.tick,
+                                              .tick_every = call.tick_every}));
+  const auto outcome = answer.json();
+  if (!outcome.IsObject())
+    return fail({.code = ErrorCode::io_failed,
+                 .attempted = "run command",
+                 .subject = call.sandbox_id,
+                 .reason = "the server's answer is no JSON",
+                 .mend = ""});
+  if (call.json) {
+    NANOBOX_TRY(print_json(answer.body));
+  } else {
+    NANOBOX_TRY(print_stream(outcome, "stdout", STDOUT_FILENO));
+    NANOBOX_TRY(print_stream(outcome, "stderr", STDERR_FILENO));
+    if (json_flag(outcome, "truncated")) tell("nanobox: the output was longer than the server keeps; it is cut");
+  }
+  if (json_flag(outcome, "timed_out")) {
+    tell("nanobox: the command was ended by its deadline");
+    return kTimedOut;
+  }
+  return static_cast<int>(json_number(outcome, "exit_code", kOwnFailure));
+}
+
+Result<void> remove_sandbox(ApiClient& client, const std::string& id) {
+  const ApiRequest request{
+      .method = "DELETE", .path = sandbox_path(id), .body = "", .patience = std::chrono::seconds{60}};
+  const auto answer = NANOBOX_TRY(client.send(request));
+  if (answer.status == 404 || (answer.status >= 200 && answer.status <= 299)) return {};
+  return fail(error_of(answer, request));
+}
+
+Result<Variables> read_variables(const std::vector<std::string>& texts, const Environment& environment) {
+  Variables variables;
+  for (const auto& text : texts) {
+    const auto equals = text.find('=');
+    const auto name = text.substr(0, equals);
+    if (name.empty())
+      return fail({.code = ErrorCode::invalid_value,
+                   .attempted = "read command line",
+                   .subject = "--env " + text,
+                   .reason = "it has no name",
+                   .mend = "write --env NAME=VALUE"});
+    if (equals != std::string::npos)
+      variables[name] = text.substr(equals + 1);
+    else if (const auto own = environment.find(name); own != environment.end())
+      variables[name] = own->second;
+  }
+  return variables;
+}
+
+}  // namespace nanobox::cli

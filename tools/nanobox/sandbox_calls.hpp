@@ -1,0 +1,54 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/error.hpp"
+#include "config/settings.hpp"
+#include "tools/nanobox/api_client.hpp"
+#include "tools/nanobox/warm_up.hpp"
+
+namespace nanobox::cli {
+
+using Variables = std::map<std::string, std::string>;
+
+/// What a sandbox is asked to be.
+struct CreateCall {
+  std::string template_name;
+  SizeOptions sizes;
+  Variables env;
+  Variables metadata;
+  std::optional<std::uint64_t> timeout_sec;
+  std::string network_mode;  ///< empty: the server's default
+};
+/// @returns the server's answer
+Result<ApiAnswer> create_sandbox(ApiClient& client, const CreateCall& call);
+
+/// A command to run in a sandbox.
+struct ExecCall {
+  std::string sandbox_id;
+  std::vector<std::string> command;
+  Variables env;
+  std::string cwd;
+  std::string user;
+  std::optional<std::string> stdin_text;
+  std::uint64_t timeout_ms = 0;  ///< 0: none
+  bool json = false;             ///< print the answer instead of the streams
+  std::function<void()> tick = {};
+  std::chrono::milliseconds tick_every{0};
+};
+/// Runs it, prints its output to the right streams. @returns its exit code, `kTimedOut` where its deadline ended it
+Result<int> exec_and_print(ApiClient& client, const ExecCall& call);
+
+/// Ends a sandbox; one that is gone already is success.
+Result<void> remove_sandbox(ApiClient& client, const std::string& id);
+
+/// "K=V", or "K" for the value of this process' own variable. @errors invalid_value
+Result<Variables> read_variables(const std::vector<std::string>& texts, const Environment& environment);
+
+std::string sandbox_path(const std::string& id);
+
+}  // namespace nanobox::cli
