@@ -10,7 +10,7 @@
 namespace nanobox {
 
 struct ProbeSettings {
-  std::filesystem::path qemu_binary;  ///< empty: found in PATH
+  std::filesystem::path qemu_binary = {};  ///< empty: found in PATH
   std::filesystem::path kvm_device = "/dev/kvm";
   std::chrono::milliseconds deadline{3000};  ///< for each tiny guest; they run side by side
 };

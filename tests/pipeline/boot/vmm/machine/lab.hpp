@@ -11,6 +11,7 @@
 #include <stdexcept>
 
 #include "config/child_process.hpp"
+#include "pipeline/boot/vmm/proc_identity.hpp"
 #include "pipeline/boot/vmm/qemu/qemu_driver.hpp"
 
 namespace nanobox::test {
