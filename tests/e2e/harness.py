@@ -1,0 +1,320 @@
+"""What end-to-end tests stand on: a registry with the test images, the daemon, a REST client, the CLI, and a look for leaks.
+Everything started is ended by its own pid; everything written is below one temporary folder."""
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import urllib.parse
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path[:0] = [str(HERE), str(ROOT / "tests" / "images")]
+
+import build_images  # noqa: E402
+import push_image  # noqa: E402
+
+BUILD = pathlib.Path(os.environ.get("NANOBOX_BUILD", ROOT / "build")).resolve()
+IMAGES = pathlib.Path(os.environ.get("NANOBOX_TEST_IMAGES", BUILD / "test-images"))
+KERNEL = os.environ.get("NANOBOX_KERNEL", "")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def until(what: str, condition, timeout=30.0, step=0.05):
+    """Asks `condition` until it answers something true, which is the answer."""
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"after {timeout} s still not: {what}")
+        time.sleep(step)
+
+
+class Child:
+    """A program that ends with us; its output is in `log`."""
+
+    def __init__(self, args, log: pathlib.Path, env=None):
+        self.log = log
+        with open(log, "ab") as out:
+            self.process = subprocess.Popen([str(arg) for arg in args], stdout=out, stderr=out, stdin=subprocess.DEVNULL,
+                                            env=env, start_new_session=True)
+
+    def end(self, number=signal.SIGTERM, timeout=30):
+        """Sends the signal and waits; the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+
+class Registry:
+    """docker-registry on loopback, holding the test images under their usual names."""
+
+    def __init__(self, folder: pathlib.Path, names=()):
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        config = folder / "registry.yml"
+        config.write_text(f"version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: {folder}/registry}}}}\n"
+                          f"http: {{addr: {self.address}}}\n")
+        self.child = Child(["docker-registry", "serve", config], folder / "registry.log",
+                           {"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"})
+        until("docker-registry answers", self.answers, 20)
+        self.digests = {name: push_image.push(build_images.build(name, IMAGES), self.address, name) for name in names}
+
+    def answers(self):
+        try:
+            return push_image.call(self.address, "GET", "/v2/").status == 200
+        except OSError:
+            return False
+
+    def blob_requests(self) -> int:
+        return self.child.log.read_text(errors="replace").count("GET /v2/")
+
+    def end(self):
+        self.child.end()
+
+
+class Answer:
+    def __init__(self, response, body: bytes):
+        self.status, self.headers, self.body = response.status, response.headers, body
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    def __repr__(self):
+        return f"{self.status} {self.body[:600]!r}"
+
+
+class Client:
+    """REST calls to one server."""
+
+    def __init__(self, address: str, key=None):
+        self.address, self.key = address, key
+
+    def call(self, method, path, body=None, headers=None, timeout=180) -> Answer:
+        headers = dict(headers or {})
+        if self.key and "Authorization" not in headers:
+            headers["Authorization"] = f"Bearer {self.key}"
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+        if body is not None:
+            headers.setdefault("Content-Type", "application/json")
+        if not path.startswith(("/healthz", "/readyz", "/metrics", "/openapi.json", "/api/")):
+            path = "/api/v1" + path
+        connection = http.client.HTTPConnection(self.address, timeout=timeout)
+        try:
+            connection.request(method, path, body=body, headers=headers)
+            response = connection.getresponse()
+            return Answer(response, response.read())
+        finally:
+            connection.close()
+
+    def want(self, status, method, path, body=None, **more):
+        """The JSON of an answer that must have `status`."""
+        answer = self.call(method, path, body, **more)
+        if answer.status != status:
+            raise AssertionError(f"{method} {path}: wanted {status}, got {answer}")
+        return answer.json if answer.body else None
+
+    def warm_up(self, name, image, timeout=180, **more):
+        """Warms up and waits; the template's last status."""
+        answer = self.call("POST", "/templates/warmup", {"name": name, "image": image, "snapshot": False, **more})
+        if answer.status not in (200, 202):
+            raise AssertionError(f"warmup of {image}: {answer}")
+        return self.settled(name, timeout)
+
+    def settled(self, name, timeout=180):
+        def look():
+            status = self.want(200, "GET", f"/templates/{name}/status")
+            return status if status["status"] in ("ready", "failed") else None
+        return until(f"template {name} is ready or failed", look, timeout, 0.1)
+
+    def ready(self, name, image, **more):
+        status = self.warm_up(name, image, **more)
+        if status["status"] != "ready":
+            raise AssertionError(f"warmup of {image}: {json.dumps(status, indent=1)}")
+        return status
+
+    def create(self, template, **more):
+        return self.want(201, "POST", "/sandboxes", {"template": template, **more})
+
+    def exec(self, sandbox, command, *args, **more):
+        return self.want(200, "POST", f"/sandboxes/{sandbox}/exec", {"command": command, "args": list(args), **more})
+
+
+class Daemon:
+    """nanoboxd with a data folder of its own. `restart` keeps the folder."""
+
+    def __init__(self, folder: pathlib.Path, config="", prefix=(), data=None, key=None):
+        self.folder, self.prefix, self.key = folder, list(prefix), key
+        self.data = data or folder / "data"
+        self.config = folder / "nanobox.toml"
+        self.config.write_text(f'[api]\nlisten_addr = "127.0.0.1:{free_port()}"\n[firecracker]\nkernel = "{KERNEL}"\n'
+                               f'[oci]\nlocal_roots = ["{IMAGES}", "{folder}"]\ndocker_config = "{folder}/docker.json"\n'
+                               '[log]\nlevel = "debug"\n' + config)
+        (folder / "docker.json").write_text("{}")
+        self.log = folder / "nanoboxd.log"
+        self.start()
+
+    def environment(self):
+        return {"PATH": os.environ["PATH"], "HOME": str(self.folder), "NANOBOX_DATA": str(self.data)}
+
+    def start(self):
+        self.child = Child([*self.prefix, BUILD / "bin" / "nanoboxd", "--config", self.config], self.log, self.environment())
+        address = next(line for line in self.config.read_text().splitlines() if line.startswith("listen_addr")).split('"')[1]
+        self.client = Client(address, self.key)
+        until("nanoboxd is ready", self.is_ready, 30)
+
+    def is_ready(self):
+        if self.child.process.poll() is not None:
+            raise AssertionError(f"nanoboxd ended with {self.child.process.returncode}:\n{self.tail()}")
+        try:
+            return self.client.call("GET", "/readyz", timeout=5).status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def tail(self, lines=30):
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def processes(self):
+        """VMMs and helpers of this data folder: {pid: command line}, found by their arguments and environment."""
+        return processes_of(str(self.data), but={self.child.process.pid, os.getpid()})
+
+    def cli(self, *args, timeout=180, **more):
+        env = {**self.environment(), "NANOBOX_SERVER": f"http://{self.client.address}", "TERM": "dumb"}
+        if self.key:
+            env["NANOBOX_KEY"] = self.key
+        return subprocess.run([BUILD / "bin" / "nanobox", *args], capture_output=True, text=True, timeout=timeout, env=env,
+                              stdin=subprocess.DEVNULL, **more)
+
+    def remove_everything(self):
+        for sandbox in self.client.want(200, "GET", "/sandboxes?limit=1000")["items"]:
+            self.client.call("DELETE", f"/sandboxes/{sandbox['id']}")
+
+    def end(self):
+        """An orderly stop after which nothing may be left."""
+        if self.child.process.poll() is None:
+            self.remove_everything()
+        code = self.child.end()
+        return code
+
+
+def processes_of(mark: str, but=()):
+    found = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) in but:
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            environment = (entry / "environ").read_bytes().decode(errors="replace")
+            files = " ".join(os.readlink(link) for link in (entry / "fd").iterdir())
+        except OSError:
+            continue
+        if command and (mark in command or f"NANOBOX_DATA={mark}" in environment or f"{mark}/" in files):
+            found[int(entry.name)] = command.strip()
+    return found
+
+
+def half_written(data: pathlib.Path):
+    """Files below a .tmp folder, and sandboxes' remains."""
+    return [str(path) for folder in data.rglob(".tmp") for path in folder.rglob("*") if path.is_file()]
+
+
+def leaks(folder: pathlib.Path):
+    """What a stopped daemon must not leave: processes, mounts, half-written files."""
+    left = [f"process {pid}: {command}" for pid, command in processes_of(str(folder), but={os.getpid()}).items()
+            if "docker-registry" not in command]
+    mounts = pathlib.Path("/proc/self/mountinfo").read_text()
+    left += [f"mount: {line}" for line in mounts.splitlines() if str(folder) in line]
+    left += [f"half-written: {path}" for path in half_written(folder)]
+    left += [f"sandbox' files: {path}" for path in (folder / "data" / "rootfs").glob("sb-*")]
+    return left
+
+
+class Case(unittest.TestCase):
+    """A test class with one daemon and one registry for all of its tests; each test begins and ends without sandboxes."""
+    images = ("library/busybox:latest",)
+    config = ""
+    maxDiff = None
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="nb-", dir="/tmp"))
+        cls.folder.chmod(0o755)
+        cls.addClassCleanup(cls.tear_down)
+        cls.registry = Registry(cls.folder, cls.images) if cls.images else None
+        cls.daemon = Daemon(cls.folder, cls.config)
+
+    @classmethod
+    def tear_down(cls):
+        failure = None
+        try:
+            if hasattr(cls, "daemon"):
+                code = cls.daemon.end()
+                if code != 0:
+                    failure = f"nanoboxd ended with {code}:\n{cls.daemon.tail()}"
+        finally:
+            if getattr(cls, "registry", None):
+                cls.registry.end()
+            left = leaks(cls.folder)
+            for pid in processes_of(str(cls.folder), but={os.getpid()}):
+                os.kill(pid, signal.SIGKILL)
+            if keep := os.environ.get("NANOBOX_E2E_KEEP"):
+                shutil.copy(cls.daemon.log, f"{keep}/{cls.__name__}.log")
+            shutil.rmtree(cls.folder, ignore_errors=True)
+        if failure or left:
+            raise AssertionError("\n".join(filter(None, [failure, *left])))
+
+    def setUp(self):
+        self.client = self.daemon.client
+        self.addCleanup(self.look_for_leaks)
+
+    def look_for_leaks(self):
+        """After a test: its sandboxes deleted, no VMM and no half-written file may be there."""
+        if self.daemon.child.process.poll() is not None:
+            return
+        self.daemon.remove_everything()
+        until("no VMM is left", lambda: not self.daemon.processes() or None, 10)
+        until("nothing half-written is left", lambda: not half_written(self.daemon.data), 10)
+
+    def image(self, name):
+        return f"{self.registry.address}/{name}"
+
+    def busybox(self):
+        self.client.ready("busybox", self.image("library/busybox:latest"))
+        return "busybox"
+
+    def sandbox(self, template=None, **more):
+        return self.client.create(template or self.busybox(), **more)["id"]
+
+    def problem(self, answer, status, code):
+        """The problem of an answer that must be refused so."""
+        self.assertEqual(answer.status, status, answer)
+        self.assertEqual(answer.headers.get_content_type(), "application/problem+json")
+        self.assertEqual(answer.json["code"], code, answer)
+        self.assertEqual(answer.json["status"], status)
+        self.assertTrue(answer.json["detail"])
+        return answer.json
+
+
+def quote(text: str) -> str:
+    return urllib.parse.quote(text, safe="")
