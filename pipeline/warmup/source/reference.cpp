@@ -160,8 +160,6 @@ Result<ImageReference> parse_registry(std::string_view whole) {
     rest = rest.substr(0, colon);
   }
   if (rest.empty()) return invalid(whole, "there is no name", "write [registry/]repository[:tag], e.g. node:22-alpine");
-  if (rest.size() > kMaxNameLength)
-    return invalid(whole, "the name is longer than 255 characters", "use a shorter name");
 
   const auto slash = rest.find('/');
   const auto first = rest.substr(0, slash);
@@ -200,6 +198,8 @@ Result<ImageReference> parse_registry(std::string_view whole) {
     if (found.registry == kDefaultRegistry) found.repository = "library/";
   }
   found.repository += rest;
+  if (found.repository.size() > kMaxNameLength || found.registry.size() > kMaxNameLength)
+    return invalid(whole, "the name is longer than 255 characters", "use a shorter name");
   if (found.tag.empty() && found.digest.empty()) found.tag = "latest";
   return found;
 }

@@ -231,14 +231,16 @@ Result<HttpAnswer> RegistryClient::ask(const StageContext& context, const Questi
     if (!answer && answer.error().attempted == "ask registry") answer.error().attempted = question.attempted;
     return answer;
   };
-  const auto tried = authorization();
+  auto tried = authorization();
   auto answer = NANOBOX_TRY(attempt());
-  if (answer.status == 401 && !question.whole_url) {
+  // Twice, because another thread's new token may make the one just fetched old.
+  for (int logins = 0; answer.status == 401 && !question.whole_url && logins < 2; ++logins) {
     if (auto authenticated = authenticate(context, answer, tried); !authenticated) {
       auto error = std::move(authenticated).error();
       if (error.subject.empty()) error.subject = question.subject;
       return fail(std::move(error));
     }
+    tried = authorization();
     answer = NANOBOX_TRY(attempt());
   }
   if (answer.status / 100 != 2) return fail(refusal_error(question, answer));

@@ -57,7 +57,7 @@ TEST_CASE_METHOD(Puller, "an expired token is replaced in the middle of a pull",
   std::atomic<int> issued = 0, used = 0;
   ScriptedServer registry([&](const Request& request) -> Reply {
     if (request.path.starts_with("/token")) return {.body = R"({"token":"t)" + std::to_string(++issued) + R"("})"};
-    if (request.header("authorization") != "Bearer t" + std::to_string(issued.load()) || ++used % 3 == 0)
+    if (request.header("authorization") != "Bearer t" + std::to_string(issued.load()) || ++used == 3)
       return {.status = 401,
               .headers = {{"WWW-Authenticate", "Bearer realm=\"http://" + request.header("host") + "/token\""}}};
     return serve_image(image, request);

@@ -92,8 +92,8 @@ TEST_CASE("a wrong image name is refused with what is wrong and how to mend it",
 TEST_CASE("bounds of image names hold", "[reference]") {
   CHECK(parse_reference("a:" + std::string(128, 't')));
   CHECK_FALSE(parse_reference("a:" + std::string(129, 't')));
-  CHECK(parse_reference(std::string(255, 'n')));
-  CHECK_FALSE(parse_reference(std::string(256, 'n')));
+  CHECK(parse_reference(std::string(247, 'n')));
+  CHECK_FALSE(parse_reference(std::string(248, 'n')));
   CHECK_FALSE(parse_reference(kHex));
   CHECK_FALSE(parse_reference(std::string("oci:/a\0b", 8)));
   CHECK_FALSE(parse_reference("oci:/" + std::string(5000, 'x')));
