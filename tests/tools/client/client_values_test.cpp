@@ -1,0 +1,143 @@
+#include <catch2/catch.hpp>
+
+#include "config/clock.hpp"
+#include "tools/nanobox/event_stream.hpp"
+#include "tools/nanobox/json.hpp"
+#include "tools/nanobox/options.hpp"
+#include "tools/nanobox/output.hpp"
+#include "tools/nanobox/server_address.hpp"
+#include "tools/nanobox/table.hpp"
+#include "tools/nanobox/template_name.hpp"
+#include "tools/nanobox/warmup_progress.hpp"
+
+using namespace nanobox;
+using namespace nanobox::cli;
+
+namespace {
+
+const std::vector<Option> kOptions = {{"memory", 'm', "SIZE", ""}, {"env", 'e', "NAME=VALUE", ""}, {"keep", 0, "", ""}};
+
+Arguments parse(const std::vector<std::string>& args, WordOrder order = WordOrder::mixed) {
+  return parse_arguments(args, kOptions, order).value();
+}
+
+using Words = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("an image's template is named after it", "[client]") {
+  CHECK(template_name_for("node:22-alpine") == "node-22-alpine");
+  CHECK(template_name_for("busybox") == "busybox");
+  CHECK(template_name_for("docker.io/library/node:22") == "node-22");
+  CHECK(template_name_for("localhost:5000/Team/app:1.2") == "localhost-5000-team-app-1.2");
+  CHECK(template_name_for("oci:/images/app:1") == "images-app-1");
+  CHECK(template_name_for("docker-archive:/a/b.tar") == "a-b.tar");
+  CHECK(template_name_for("debian@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef") ==
+        "debian-sha256-0123456789ab");
+  CHECK(template_name_for("__").starts_with("image-"));
+}
+
+TEST_CASE("names of long images stay short and apart", "[client]") {
+  const std::string image = "registry.example.com/" + std::string(90, 'a');
+  CHECK(template_name_for(image).size() == 63);
+  CHECK(template_name_for(image + "b") != template_name_for(image + "c"));
+  CHECK(second_template_name_for("node:22") != template_name_for("node:22"));
+  CHECK(second_template_name_for(image).size() <= 63);
+}
+
+TEST_CASE("options are read in each of their forms", "[client]") {
+  const auto args = parse({"-m", "1G", "image", "--env=A=1", "-eB=2", "--keep", "--", "--env"});
+  CHECK(args.value("memory") == "1G");
+  CHECK(args.values("env") == Words{"A=1", "B=2"});
+  CHECK(args.has("keep"));
+  CHECK(args.words == Words{"image", "--env"});
+}
+
+TEST_CASE("behind the image everything is the command's, with or without --", "[client]") {
+  CHECK(parse({"--keep", "image", "ls", "--memory"}, WordOrder::command_last).words ==
+        Words{"image", "ls", "--memory"});
+  CHECK(parse({"image", "--", "ls", "--", "-l"}, WordOrder::command_last).words == Words{"image", "ls", "--", "-l"});
+  CHECK(parse({"--", "-odd-image", "ls"}, WordOrder::command_last).words == Words{"-odd-image", "ls"});
+}
+
+TEST_CASE("a mistaken option is named with what was meant", "[client]") {
+  const auto mend = [](const Words& args) { return parse_arguments(args, kOptions, WordOrder::mixed).error().mend; };
+  CHECK(mend({"--memroy", "1"}) == "did you mean --memory?");
+  CHECK(mend({"--memory"}) == "write --memory SIZE");
+  CHECK_FALSE(parse_arguments({"--keep=1"}, kOptions, WordOrder::mixed));
+  CHECK(size_mb_option(parse({"-m", "1.5G"}), "memory").value() == 1536);
+  CHECK(size_mb_option(parse({"-m", "512"}), "memory").value() == 512);
+  CHECK_FALSE(size_mb_option(parse({"-m", "much"}), "memory"));
+  CHECK_FALSE(number_option(parse({"-m", "-1"}), "memory", 1, 9));
+}
+
+TEST_CASE("servers are found by what people and files call them", "[client]") {
+  CHECK(server_url("http://127.0.0.1:8080/") == "http://127.0.0.1:8080");
+  CHECK(server_url("0.0.0.0:81\n") == "http://127.0.0.1:81");
+  CHECK(server_url("[::]:81") == "http://[::1]:81");
+  CHECK(server_url("https://nano.example") == "https://nano.example:443");
+  CHECK_FALSE(server_url("ftp://host:1"));
+  CHECK_FALSE(server_url("http://host:1/api"));
+  CHECK_FALSE(server_url(""));
+  CHECK(is_local_url("http://[::1]:80"));
+  CHECK_FALSE(is_local_url("http://10.0.0.1:80"));
+}
+
+TEST_CASE("events are read however the bytes are cut", "[client]") {
+  const std::string text = "event: a\r\ndata: 1\ndata:2\nid: 7\n\n: comment\n\ndata: x\n\nevent: lost\ndata: y";
+  for (std::size_t cut = 0; cut <= text.size(); ++cut) {
+    EventStream stream;
+    auto events = stream.take(std::string_view(text).substr(0, cut));
+    for (auto& event : stream.take(std::string_view(text).substr(cut))) events.push_back(event);
+    REQUIRE(events.size() == 2);
+    CHECK(events[0].type == "a");
+    CHECK(events[0].data == "1\n2");
+    CHECK(events[0].id == "7");
+    CHECK(events[1].type == "message");
+    CHECK(events[1].data == "x");
+  }
+}
+
+TEST_CASE("base64 is read strictly", "[client]") {
+  CHECK(from_base64("") == "");
+  CHECK(from_base64("AP/+") == std::string("\0\xff\xfe", 3));
+  CHECK(from_base64("YQ==") == "a");
+  CHECK(from_base64("YWI=") == "ab");
+  for (const char* text : {"Y", "YQ=", "Y===", "YQ=a", "Y*==", "=QQQ"}) CHECK_FALSE(from_base64(text));
+}
+
+TEST_CASE("tables line up, and no cell can move the cursor", "[client]") {
+  Table table({"A", "B"});
+  table.add({"ü", "x\x1b[2J"});
+  table.add({"long", ""});
+  CHECK(table.text() == "A     B\nü     x?[2J\nlong\n");
+}
+
+TEST_CASE("progress shows stages and the layers of the one that runs", "[client]") {
+  rapidjson::Document status;
+  status.Parse(R"({"progress":{"stage":"pull","done_bytes":50,"total_bytes":100},"stages":[
+    {"name":"resolve","status":"succeeded","duration_ms":120},
+    {"name":"pull","status":"running","bytes":40,"total_bytes":100,"layers":[
+      {"digest":"sha256:0123456789","done_bytes":10,"total_bytes":20}]},
+    {"name":"snapshot","status":"skipped"},
+    {"name":"build","status":"pending"}]})");
+  const auto lines = progress_lines(status);
+  REQUIRE(lines.size() == 4);
+  CHECK(lines[1].done_bytes == 50);
+  CHECK(lines[2].name == "  01234567");
+  CHECK(lines[3].name == "build");
+  for (const auto& line : lines)
+    for (const std::size_t columns : {10U, 40U, 80U}) CHECK(columns_of(draw(line, columns)) <= columns);
+  rapidjson::Document odd;
+  odd.Parse(R"({"stages":[1,{"name":3,"status":"running","bytes":-5,"layers":[null]}]})");
+  CHECK_NOTHROW(progress_lines(odd));
+}
+
+TEST_CASE("durations and ages are short", "[client]") {
+  CHECK(duration_text(850) == "850 ms");
+  CHECK(duration_text(3100) == "3.1 s");
+  CHECK(duration_text(125'000) == "2m 05s");
+  CHECK(age_text("").empty());
+  CHECK(age_text(to_rfc3339(wall_now() - std::chrono::minutes{5})) == "5m");
+  CHECK(age_text(to_rfc3339(wall_now() + std::chrono::hours{3} + std::chrono::seconds{30})) == "in 3h");
+}
