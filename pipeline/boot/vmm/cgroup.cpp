@@ -25,6 +25,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::string_view mark_prefix = "nanobox-";
+/// The leaf a daemon lives in with v2; every data folder's daemon in one cgroup shares it.
+constexpr std::string_view daemon_leaf = "nanobox-daemon";
+constexpr int deepest_search = 16;
 constexpr std::uint64_t cpu_period_us = 100'000;
 
 std::string read_text(const fs::path& path) {
@@ -202,6 +205,7 @@ std::vector<int> Cgroup::members() const {
 }
 
 Result<void> Cgroup::kill_all() const {
+  if (folders_.empty()) return {};
   if (version_ == CgroupVersion::v2 && write_text(folders_.front() / "cgroup.kill", "1")) return {};
   for (const auto& folder : folders_) (void)write_text(folder / "pids.max", "0");  // nothing new appears meanwhile
   std::set<int> killed;
@@ -298,15 +302,14 @@ bool CgroupHome::settle_v2(const std::vector<CgroupMount>& mounts, std::string_v
                                mount->mount_point.string());
     return false;
   }
-  const std::string leaf_name = mark_ + "-daemon";
-  if (base->filename() == leaf_name) base = base->parent_path();
+  if (base->filename() == daemon_leaf) base = base->parent_path();
   const std::string available = " " + read_text(*base / "cgroup.controllers") + " ";
   if (available.find("memory") == std::string::npos) {
     support_.reasons.push_back("cgroup v2 has no memory controller in " + base->string());
     return false;
   }
   const bool is_root = !fs::exists(*base / "cgroup.type");
-  const fs::path leaf = *base / leaf_name;
+  const fs::path leaf = *base / daemon_leaf;
   const std::string self = std::to_string(::getpid());
   if (!is_root) {
     ::mkdir(leaf.c_str(), 0755);
@@ -319,20 +322,22 @@ bool CgroupHome::settle_v2(const std::vector<CgroupMount>& mounts, std::string_v
   enable_controllers(*base);
   const fs::path home = *base / mark_;
   ::mkdir(home.c_str(), 0755);
-  const std::string enabled = read_text(home / "cgroup.controllers");
+  // By file, not by controller: a kernel may have the cpu controller without bandwidth limits.
+  const auto has = [&](const char* limit) { return ::access((home / limit).c_str(), W_OK) == 0; };
+  const bool memory = has("memory.max"), cpu = has("cpu.max"), pids = has("pids.max");
   ::rmdir(home.c_str());
-  if (enabled.find("memory") == std::string::npos) {
+  if (!memory) {
     if (!is_root && write_text(*base / "cgroup.procs", self)) ::rmdir(leaf.c_str());
     support_.reasons.push_back("cgroup v2: other processes live in " + base->string() +
                                ", so no limits can be set below it (run nanoboxd as a service with Delegate=yes)");
     return false;
   }
   support_.version = CgroupVersion::v2;
-  support_.memory = true;
-  support_.cpu = enabled.find("cpu") != std::string::npos;
-  support_.pids = enabled.find("pids") != std::string::npos;
-  if (!support_.cpu) support_.reasons.push_back("cgroup v2 has no cpu controller in " + base->string());
-  if (!support_.pids) support_.reasons.push_back("cgroup v2 has no pids controller in " + base->string());
+  support_.memory = memory;
+  support_.cpu = cpu;
+  support_.pids = pids;
+  if (!cpu) support_.reasons.push_back("cgroup v2 has no cpu.max below " + base->string());
+  if (!pids) support_.reasons.push_back("cgroup v2 has no pids.max below " + base->string());
   bases_ = {*base};
   return true;
 }
@@ -412,7 +417,7 @@ Result<std::size_t> CgroupHome::remove_leftovers(std::span<const Cgroup> keep) c
   for (const auto& cgroup : keep) kept.insert(cgroup.folders_.begin(), cgroup.folders_.end());
   std::vector<fs::path> homes;
   if (!mark_.empty())
-    for (const auto& mount : mounts_) find_marked(mount, mark_, 8, homes);
+    for (const auto& mount : mounts_) find_marked(mount, mark_, deepest_search, homes);
   std::set<std::string> removed;
   std::optional<Error> first;
   for (const auto& home : homes) {

@@ -94,7 +94,8 @@ TEST_CASE_METHOD(ConfineFixture, "a program that took its VMM over reaches nothi
   CHECK(tried.at("connect:@" + socket_name) == ECONNREFUSED);
   CHECK(tried.at("shared-memory:#" + std::to_string(key)) == ENOENT);
   CHECK(tried.at("execute-written") == EACCES);
-  CHECK(tried.at("32-bit-call") == SIGSYS);
+  const int call32 = tried.at("32-bit-call");
+  CHECK((call32 == SIGSYS || call32 == SIGSEGV));  // the latter where the kernel has no such calls
   CHECK_FALSE(other.has_ended());
   CHECK(read_file(store) == "secret");
   CHECK(read_file(other_disk) == "secret");
