@@ -29,9 +29,9 @@ struct ServerLimits {
 };
 
 struct ServerSettings {
-  ListenAddress listen_addr{"127.0.0.1", 8080};  ///< port 0: the kernel picks one
-  std::size_t threads = 0;                       ///< 0: one per core, at least 2
-  std::shared_ptr<const Authenticator> auth;     ///< none: everybody is admin (tests)
+  ListenAddress listen_addr{"127.0.0.1", 8080};    ///< port 0: the kernel picks one
+  std::size_t threads = 0;                         ///< 0: one per core, at least 2
+  std::shared_ptr<const Authenticator> auth = {};  ///< none: everybody is admin (tests)
   ServerTimeouts timeouts = {};
   ServerLimits limits = {};
 };
