@@ -43,6 +43,8 @@ class Merge:
 
     def remove(self, path: bytes, itself=True):
         """Takes away what is below `path`, and the name itself."""
+        if path not in self.tree:
+            return
         for name in [name for name in self.tree if name.startswith(path + b"/" if path else b"") and name]:
             del self.tree[name]
         if itself:

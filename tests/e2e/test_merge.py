@@ -38,7 +38,7 @@ def link_groups(tree) -> set:
 
 def differences(built, expected):
     for path in sorted(set(built) | set(expected)):
-        if path in ADDED or any(path.startswith(added + b"/") for added in ADDED):
+        if not path or path in ADDED or any(path.startswith(added + b"/") for added in ADDED):
             continue
         if path not in expected:
             if path not in MOUNT_POINTS and path not in (b"etc", b"sbin"):
@@ -49,7 +49,7 @@ def differences(built, expected):
             ours, theirs = comparable(built[path]), comparable(expected[path])
             if expected[path].get("implied"):
                 ours.pop("mtime", None)
-            if ours != theirs and path != b"":
+            if ours != theirs:
                 yield f"{path!r}: built {ours}, expected {theirs}"
 
 

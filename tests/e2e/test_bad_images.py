@@ -1,0 +1,146 @@
+"""Registries and images that are wrong: each warmup fails with a code that says what, and leaves nothing behind."""
+import hashlib
+import io
+import pathlib
+import tarfile
+import unittest
+import zlib
+
+from harness import IMAGES, Case, build_images, free_port
+from hostile_registry import HostileRegistry, cut, huge, no_json, other_bytes, send, status
+from make_default_image import CONFIG
+from oci_layout import LayerTar, OciLayout
+
+
+class BadRegistries(Case):
+    def setUp(self):
+        super().setUp()
+        self.hostile = HostileRegistry(build_images.build("library/busybox-plain:latest", IMAGES))
+        self.addCleanup(self.hostile.end)
+
+    def fails(self, image, *codes):
+        """The error of a warmup that must fail with one of `codes`; afterwards the name is no usable template."""
+        outcome = self.client.warm_up("bad", image, force=True)
+        self.addCleanup(self.client.call, "DELETE", "/templates/bad")
+        self.assertEqual(outcome["status"], "failed", outcome)
+        self.assertIn(outcome["error"]["code"], codes, outcome["error"])
+        self.assertTrue(outcome["error"]["detail"])
+        answer = self.client.call("POST", "/sandboxes", {"template": "bad"})
+        self.assertIn(answer.status, (404, 409), answer)
+        return outcome["error"]
+
+    def test_an_unknown_image_and_a_wrong_tag(self):
+        self.fails(self.image("library/no-such-image:latest"), "image_not_found")
+        self.fails(self.image("library/busybox:no-such-tag"), "image_not_found")
+
+    def test_a_registry_that_is_down(self):
+        error = self.fails(f"127.0.0.1:{free_port()}/library/busybox:latest", "registry_unreachable")
+        self.assertIn("127.0.0.1", error["detail"])
+
+    def test_statuses_of_a_registry(self):
+        for code, name in ((401, "registry_unauthorized"), (403, "registry_forbidden"), (404, "image_not_found"),
+                           (500, "registry_failed")):
+            with self.subTest(code):
+                headers = {"WWW_Authenticate": 'Basic realm="x"'} if code == 401 else {}
+                self.hostile.faults = {"manifest": status(code, **headers)}
+                self.fails(f"{self.hostile.address}/x:latest", name)
+
+    def test_429_is_tried_again_after_what_it_says(self):
+        answers = [status(429, Retry_After="1"), None]
+
+        def limited(handler, body):
+            fault = answers.pop(0) if answers else None
+            fault(handler, body) if fault else send(handler, 200, body, {"Content-Type": self.hostile.manifest["mediaType"]})
+        self.hostile.faults = {"manifest": limited}
+        self.client.ready("limited", f"{self.hostile.address}/x:latest")
+
+    def test_manifests_that_are_none(self):
+        for fault in (no_json, huge):
+            with self.subTest(fault.__name__):
+                self.hostile.faults = {"manifest": fault}
+                self.fails(f"{self.hostile.address}/x:latest", "manifest_invalid")
+
+    def test_a_layer_with_other_bytes(self):
+        self.hostile.faults = {"layer": other_bytes}
+        self.assertIn("sha256:", self.fails(f"{self.hostile.address}/y:latest", "digest_mismatch")["detail"])
+
+    def test_a_layer_that_is_always_cut(self):
+        self.hostile.faults = {"layer": cut}
+        self.fails(f"{self.hostile.address}/z:latest", "blob_truncated", "registry_failed", "registry_unreachable")
+
+    def test_a_name_that_is_none_is_refused_at_once(self):
+        answer = self.client.call("POST", "/templates/warmup", {"name": "bad", "image": "UPPER CASE!"})
+        self.problem(answer, 422, "image_name_invalid")
+        answer = self.client.call("POST", "/templates/warmup", {"name": "No Name", "image": "busybox"})
+        self.assertEqual(answer.status, 422)
+        self.assertEqual(answer.json["errors"][0]["pointer"], "/name")
+
+
+class BadLayers(Case):
+    images = ()
+
+    def layout(self, *layers, diff_id=None):
+        folder = pathlib.Path(self.folder) / f"layout-{self.id().rpartition('.')[2]}-{len(list(self.folder.iterdir()))}"
+        layout = OciLayout(folder)
+        added = [layout.add_layer(layer) for layer in layers]
+        if diff_id:
+            added[-1]["diff_id"] = diff_id
+        layout.add_image("latest", added, CONFIG)
+        layout.finish()
+        return f"oci:{folder}:latest"
+
+    def fails(self, image, *codes):
+        outcome = self.client.warm_up("bad", image)
+        self.client.call("DELETE", "/templates/bad")
+        self.assertEqual(outcome["status"], "failed", outcome)
+        self.assertIn(outcome["error"]["code"], codes, outcome["error"])
+
+    def test_a_wrong_diff_id(self):
+        self.fails(self.layout(LayerTar().end(), diff_id="sha256:" + "0" * 64), "diff_id_mismatch")
+
+    def test_a_layer_that_is_no_tar(self):
+        self.fails(self.layout(b"this is no tar at all" * 1000), "layer_invalid")
+
+    def test_no_entry_leaves_the_root(self):
+        mark = self.folder / "outside"
+        layer = LayerTar()
+        layer.symlink("out", str(self.folder))
+        layer.file("out/outside", "escaped\n")
+        layer.file(f"../../..{self.folder}/outside", "escaped\n")
+        self.client.warm_up("bad", self.layout(layer.end()))
+        self.client.call("DELETE", "/templates/bad")
+        self.assertFalse(mark.exists())
+
+    def test_a_hard_link_to_nothing(self):
+        layer = LayerTar()
+        layer.hard_link("link", "../../../etc/shadow")
+        self.fails(self.layout(layer.end()), "layer_invalid")
+
+    def test_10_gb_of_zeros_in_a_small_layer(self):
+        # Compressed piece by piece, by hand: 10 GiB would not fit through add_layer.
+        packer, raw, out = zlib.compressobj(9, zlib.DEFLATED, 31), hashlib.sha256(), io.BytesIO()
+        member = tarfile.TarInfo("zeros")
+        member.size = 10 << 30
+        header = member.tobuf(tarfile.GNU_FORMAT)
+        raw.update(header)
+        out.write(packer.compress(header))
+        piece = bytes(1 << 20)
+        for _ in range(64):  # the ratio shows long before the end; the rest is missing
+            raw.update(piece)
+            out.write(packer.compress(piece))
+        out.write(packer.flush())
+        layout = OciLayout(self.folder / "bomb")
+        blob = layout.add_blob(out.getvalue(), "application/vnd.oci.image.layer.v1.tar+gzip")
+        layout.add_image("latest", [{"descriptor": blob, "diff_id": "sha256:" + raw.hexdigest()}], CONFIG)
+        layout.finish()
+        self.fails(f"oci:{self.folder}/bomb:latest", "layer_too_large", "layer_invalid")
+
+    def test_an_image_for_another_machine(self):
+        layout = OciLayout(self.folder / "arm")
+        layout.add_image("latest", [layout.add_layer(LayerTar().end())], CONFIG, architecture="arm64")
+        layout.finish()
+        self.fails(f"oci:{self.folder}/arm:latest", "platform_not_found")
+
+
+if __name__ == "__main__":
+    unittest.main()
