@@ -45,11 +45,15 @@ enum nanobox_frame_type {
 
 enum nanobox_part { NANOBOX_PART_STDIN = 0, NANOBOX_PART_STDOUT = 1, NANOBOX_PART_STDERR = 2 };
 
-enum nanobox_kind { NANOBOX_KIND_EXEC = 1 };
+enum nanobox_kind {
+  NANOBOX_KIND_EXEC = 1,
+  NANOBOX_KIND_ATTACH = 2 /* PID: a detached command, from what is kept of its output on */
+};
 
 /* Bits of FEATURES: what a guest can beyond version 1's frames. */
 #define NANOBOX_FEATURE_EXEC 1
 #define NANOBOX_FEATURE_STATS 2
+#define NANOBOX_FEATURE_ATTACH 4
 
 enum nanobox_tag {
   NANOBOX_TAG_VERSION = 1,       /* u32 */

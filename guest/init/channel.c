@@ -5,17 +5,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "frames.h"
 #include "init.h"
 
-#define QUEUE_SIZE (512u * 1024)
+#define QUEUE_SIZE (1024u * 1024)
 /* Kept free of stream data, so that control frames always find room. */
-#define QUEUE_RESERVE (64u * 1024)
-#define INPUT_SIZE (2u * (NANOBOX_FRAME_HEADER + NANOBOX_FRAME_PAYLOAD_MAX))
+#define QUEUE_RESERVE (512u * 1024)
 
 static int port = -1;
-static uint8_t input[INPUT_SIZE];
-static size_t input_used;
-static bool searching; /* the last frame was broken: only a HELLO is believed */
+static struct frame_parser input;
 static uint8_t queue[QUEUE_SIZE];
 static size_t queue_start, queue_used;
 
@@ -67,45 +65,16 @@ void channel_writable(void) {
   }
 }
 
-/* Takes whole frames off the front of `input`; returns the bytes used up. */
-static size_t take_frames(void) {
-  size_t at = 0;
-  while (at < input_used) {
-    const uint8_t* frame = input + at;
-    const size_t left = input_used - at;
-    if (frame[0] == 0) { /* padding between frames, and what ends a half one */
-      ++at;
-      continue;
-    }
-    if (left < NANOBOX_FRAME_HEADER) break;
-    const uint32_t length = nanobox_get32(frame + 8);
-    const bool hello_only = searching && frame[0] != NANOBOX_HELLO;
-    if (hello_only || length > NANOBOX_FRAME_PAYLOAD_MAX) {
-      searching = true;
-      ++at;
-      continue;
-    }
-    if (left < NANOBOX_FRAME_HEADER + length) break;
-    if (!nanobox_frame_is_intact(frame, length)) {
-      searching = true;
-      ++at;
-      continue;
-    }
-    searching = false;
-    session_frame(frame[0], frame[1], nanobox_get16(frame + 2), nanobox_get32(frame + 4), frame + NANOBOX_FRAME_HEADER,
-                  length);
-    at += NANOBOX_FRAME_HEADER + length;
-  }
-  return at;
+void channel_reset_output(void) {
+  queue_start = queue_used = 0;
 }
 
 void channel_readable(void) {
   for (;;) {
-    const ssize_t count = read(port, input + input_used, sizeof input - input_used);
+    const ssize_t count = read(port, input.bytes + input.used, sizeof input.bytes - input.used);
+    if (count < 0 && errno == EINTR) continue;
     if (count <= 0) return; /* nothing more, or no host: the next edge tells */
-    input_used += (size_t)count;
-    const size_t used = take_frames();
-    memmove(input, input + used, input_used - used);
-    input_used -= used;
+    input.used += (size_t)count;
+    frames_take(&input, session_frame);
   }
 }

@@ -1,3 +1,5 @@
+#define _GNU_SOURCE
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,7 +45,23 @@ void environment_free(struct environment* environment) {
   *environment = (struct environment){0};
 }
 
-void set_default_path(void) {
+static void read_line(const char* path, char* text, size_t size) {
+  FILE* file = fopen(path, "re");
+  if (!file) return;
+  if (fgets(text, (int)size, file)) text[strcspn(text, "\n")] = 0;
+  fclose(file);
+}
+
+void read_image_settings(void) {
+  char* entry = NULL;
+  size_t size = 0;
+  FILE* file = fopen("/etc/nanobox/env", "re");
+  while (file && getdelim(&entry, &size, 0, file) > 0) environment_set(&sandbox_environment, entry);
+  free(entry);
+  if (file) fclose(file);
+  read_line("/etc/nanobox/workdir", image_cwd, sizeof image_cwd);
+  read_line("/etc/nanobox/user", image_user, sizeof image_user);
+  if (!*image_cwd) strcpy(image_cwd, "/");
   if (!environment_get(&sandbox_environment, "PATH"))
     environment_set(&sandbox_environment, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 }

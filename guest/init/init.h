@@ -14,9 +14,14 @@ void mount_file_systems(void);
 void bring_loopback_up(void);
 bool kernel_argument_is(const char* wanted);
 void add_entropy(const uint8_t* bytes, size_t size);
+void take_device_entropy(void);
 void set_clock(uint64_t nanoseconds);
+/* Slews the wall clock towards the host's; one that is far off is set. */
+void follow_clock(uint64_t nanoseconds);
+void read_memory(uint64_t* total_kb, uint64_t* available_kb);
 void grow_root(void);
-void write_text(const char* path, const char* text, mode_t mode);
+/* Replaces what is there, never following a link; false with errno. */
+bool write_text(const char* path, const char* text, mode_t mode);
 void end_machine(void) __attribute__((noreturn));
 void say(const char* format, ...) __attribute__((format(printf, 1, 2)));
 uint64_t now_ms(void);
@@ -43,19 +48,23 @@ struct tlv_writer {
 };
 void tlv_put(struct tlv_writer* writer, uint16_t tag, const void* value, uint32_t length);
 void tlv_put_u32(struct tlv_writer* writer, uint16_t tag, uint32_t value);
+void tlv_put_u64(struct tlv_writer* writer, uint16_t tag, uint64_t value);
 
 /* channel.c: frames in and out of the virtio-serial port */
 int channel_open(void);
 /* Reads what is there and hands whole frames to session_frame. */
 void channel_readable(void);
 void channel_writable(void);
+/* Forgets what is queued: a new session has begun. */
+void channel_reset_output(void);
 /* Bytes that may be queued now without exceeding the queue. */
 size_t channel_room(void);
 void channel_send(uint8_t type, uint8_t flags, uint16_t part, uint32_t stream, const void* payload, uint32_t length);
 void channel_send_error(uint32_t stream, uint32_t reason, const char* text);
 
 /* session.c: what the frames mean */
-void session_frame(uint8_t type, uint8_t flags, uint16_t part, uint32_t stream, const uint8_t* payload, uint32_t length);
+void session_frame(uint8_t type, uint8_t flags, uint16_t part, uint32_t stream, const uint8_t* payload,
+                   uint32_t length);
 
 /* user.c: users and groups from the guest's own files */
 struct user {
@@ -77,8 +86,9 @@ struct environment {
 void environment_set(struct environment* environment, const char* entry);
 const char* environment_get(const struct environment* environment, const char* name);
 void environment_free(struct environment* environment);
-/* A PATH for images that set none. */
-void set_default_path(void);
+/* What the image's configuration says, from /etc/nanobox/env (NUL between entries), workdir and user; CONFIGURE may say
+ * more. A PATH for images that set none. */
+void read_image_settings(void);
 extern struct environment sandbox_environment;
 /* Where and as whom commands run that do not say so. */
 extern char image_cwd[4096];
@@ -86,19 +96,25 @@ extern char image_user[256];
 
 /* exec.c: commands and their streams */
 void exec_open(uint32_t stream, struct tlv_reader arguments);
+/* The stream goes on with a detached command: what was kept of its output, then the rest. */
+void exec_attach(uint32_t stream, pid_t pid);
 void exec_data(uint32_t stream, const uint8_t* bytes, uint32_t length, bool last);
 void exec_window(uint32_t stream, uint32_t credit);
-void exec_signal(uint32_t stream, int signal_number);
+void exec_signal(uint32_t stream, int number);
 void exec_close(uint32_t stream);
-void exec_event(uint64_t token, uint32_t events);
+/* A pipe of the command with that cgroup is ready. */
+void exec_event(uint32_t group);
 void exec_child_ended(pid_t pid, int status);
-/* Goes on reading outputs that waited for room in the channel. */
-void exec_room(void);
+/* Goes on with outputs that waited for room in the channel, or for their turn. */
+void exec_pump_all(void);
 /* Ends commands whose deadline passed; returns milliseconds to the next one, -1 where there is none. */
 int exec_deadlines(void);
 /* A new session: the former streams go on without a reader. */
 void exec_detach_all(void);
-bool exec_freeze_all(bool frozen);
+uint32_t exec_count(void);
+/* Freezes every command and sends nothing more of them; false where they did not freeze in time. */
+bool exec_quiesce(void);
+void exec_thaw(void);
 void exec_end_all(void);
 
 /* main.c */
@@ -106,6 +122,6 @@ extern int event_fd; /* the epoll instance */
 void watch_fd(int fd, uint32_t events, uint64_t token);
 #define TOKEN_CHANNEL 1
 #define TOKEN_SIGNALS 2
-#define TOKEN_STREAM(stream, part) ((uint64_t)(stream) << 8 | 16 | (part))
+#define TOKEN_PIPES(group) ((uint64_t)(group) << 8)
 
 #endif

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/timex.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -46,7 +47,8 @@ uint64_t now_ms(void) {
 
 static void mount_at(const char* type, const char* path, unsigned long flags, const char* options) {
   mkdir(path, 0755);
-  if (mount(type, path, type, flags, options) != 0 && errno != EBUSY) say("nanobox-init: cannot mount %s: %s", path, strerror(errno));
+  if (mount(type, path, type, flags, options) != 0 && errno != EBUSY)
+    say("nanobox-init: cannot mount %s: %s", path, strerror(errno));
 }
 
 void mount_file_systems(void) {
@@ -91,7 +93,7 @@ bool kernel_argument_is(const char* wanted) {
 void add_entropy(const uint8_t* bytes, size_t size) {
   /* struct rand_pool_info: entropy_count in bits, buf_size in bytes, then the bytes (random(4)) */
   int pool[2 + NANOBOX_ENTROPY_BYTES / sizeof(int)] = {(int)size * 8, (int)size};
-  if (size > NANOBOX_ENTROPY_BYTES) return;
+  if (size > NANOBOX_ENTROPY_BYTES || size == 0) return;
   memcpy(pool + 2, bytes, size);
   const int fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
   if (fd < 0) return;
@@ -100,9 +102,43 @@ void add_entropy(const uint8_t* bytes, size_t size) {
   close(fd);
 }
 
+void take_device_entropy(void) {
+  uint8_t bytes[NANOBOX_ENTROPY_BYTES];
+  const int fd = open("/dev/hwrng", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return;
+  const ssize_t count = read(fd, bytes, sizeof bytes);
+  close(fd);
+  if (count > 0) add_entropy(bytes, (size_t)count);
+}
+
 void set_clock(uint64_t nanoseconds) {
-  const struct timespec time = {.tv_sec = (time_t)(nanoseconds / 1000000000), .tv_nsec = (long)(nanoseconds % 1000000000)};
+  const struct timespec time = {.tv_sec = (time_t)(nanoseconds / 1000000000),
+                                .tv_nsec = (long)(nanoseconds % 1000000000)};
   if (clock_settime(CLOCK_REALTIME, &time) != 0) say("nanobox-init: cannot set the clock: %s", strerror(errno));
+}
+
+void follow_clock(uint64_t nanoseconds) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  const int64_t behind = (int64_t)(nanoseconds - ((uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec));
+  if (nanoseconds == 0) return;
+  if (behind > 500000000 || behind < -500000000) { /* a slew of 500 ppm would take more than a quarter of an hour */
+    set_clock(nanoseconds);
+    return;
+  }
+  struct timex change = {.modes = ADJ_OFFSET_SINGLESHOT, .offset = (long)(behind / 1000)};
+  adjtimex(&change);
+}
+
+void read_memory(uint64_t* total_kb, uint64_t* available_kb) {
+  char line[128];
+  unsigned long long value;
+  FILE* file = fopen("/proc/meminfo", "re");
+  while (file && fgets(line, sizeof line, file)) {
+    if (sscanf(line, "MemTotal: %llu", &value) == 1) *total_kb = value;
+    if (sscanf(line, "MemAvailable: %llu", &value) == 1) *available_kb = value;
+  }
+  if (file) fclose(file);
 }
 
 void grow_root(void) {
@@ -121,20 +157,24 @@ void grow_root(void) {
   close(fd);
 }
 
-void write_text(const char* path, const char* text, mode_t mode) {
+bool write_text(const char* path, const char* text, mode_t mode) {
   /* Images may have a dangling link here (systemd's resolv.conf): replaced, never followed. */
   struct stat old;
   if (lstat(path, &old) == 0 && !S_ISREG(old.st_mode)) unlink(path);
   const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
-  if (fd < 0) return;
+  if (fd < 0) return false;
   size_t left = strlen(text);
   while (left > 0) {
     const ssize_t count = write(fd, text, left);
+    if (count < 0 && errno == EINTR) continue;
     if (count <= 0) break;
     text += count;
     left -= (size_t)count;
   }
+  const int problem = errno;
   close(fd);
+  errno = problem;
+  return left == 0;
 }
 
 void end_machine(void) {

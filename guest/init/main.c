@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "init.h"
 
 int event_fd = -1;
@@ -31,7 +32,15 @@ static void reap(int signals) {
 
 /* The seed's console loop: a line is a command, its output goes to the console, then NANOBOX_DONE and the code. */
 static void serve_serial_commands(void) {
-  if (fork() != 0) return;
+  char group[GROUP_PATH_MAX + 16], text[16];
+  group_make(0, group); /* it freezes with the commands */
+  const pid_t loop = fork();
+  if (loop != 0) {
+    strcat(group, "/cgroup.procs");
+    snprintf(text, sizeof text, "%d", (int)loop);
+    write_text(group, text, 0);
+    return;
+  }
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
@@ -63,8 +72,9 @@ int main(void) {
   umask(022);
   mount_file_systems();
   bring_loopback_up();
-  set_default_path();
-  mkdir("/sys/fs/cgroup/nanobox", 0755);
+  take_device_entropy();
+  read_image_settings();
+  groups_make_root();
   signal(SIGPIPE, SIG_IGN);
 
   sigset_t children;
@@ -89,12 +99,13 @@ int main(void) {
       if (token == TOKEN_CHANNEL) {
         channel_writable();
         channel_readable();
-        exec_room();
+        exec_pump_all();
       } else if (token == TOKEN_SIGNALS) {
         reap(signals);
       } else {
-        exec_event(token, events[i].events);
+        exec_event((uint32_t)(token >> 8));
       }
     }
+    if (count == 0) exec_pump_all();
   }
 }

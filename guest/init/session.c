@@ -20,6 +20,7 @@ static void hello(const uint8_t* payload, uint32_t length) {
   const bool repeated = greeted && memcmp(nonce, last_nonce, sizeof last_nonce) == 0;
   if (!repeated) { /* a repeated HELLO is the same session */
     memcpy(last_nonce, nonce, sizeof last_nonce);
+    channel_reset_output();
     if (greeted) exec_detach_all();
     greeted = true;
   }
@@ -30,6 +31,7 @@ static void hello(const uint8_t* payload, uint32_t length) {
   tlv_put_u32(&writer, NANOBOX_TAG_VERSION, NANOBOX_PROTOCOL_VERSION);
   tlv_put(&writer, NANOBOX_TAG_NONCE, nonce, NANOBOX_NONCE_BYTES);
   tlv_put(&writer, NANOBOX_TAG_BOOT_ID, boot_id, (uint32_t)strlen(boot_id));
+  tlv_put_u64(&writer, NANOBOX_TAG_FEATURES, NANOBOX_FEATURE_EXEC | NANOBOX_FEATURE_STATS | NANOBOX_FEATURE_ATTACH);
   channel_send(NANOBOX_HELLO_ACK, 0, 0, 0, writer.bytes, writer.used);
 }
 
@@ -46,7 +48,8 @@ static void configure(const uint8_t* payload, uint32_t length) {
         if (sethostname(value, strlen(value)) != 0) say("nanobox-init: cannot set the host name: %s", strerror(errno));
         snprintf(text, sizeof text, "%s\n", value);
         write_text("/etc/hostname", text, 0644);
-        snprintf(text, sizeof text, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t%s\n", value);
+        snprintf(text, sizeof text, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t%s\n",
+                 value);
         write_text("/etc/hosts", text, 0644);
         break;
       case NANOBOX_TAG_RESOLVER:
@@ -63,9 +66,14 @@ static void configure(const uint8_t* payload, uint32_t length) {
       case NANOBOX_TAG_USER:
         if ((value = tlv_text(&entry)) && strlen(value) < sizeof image_user) strcpy(image_user, value);
         break;
-      case NANOBOX_TAG_CLOCK_NS: set_clock(tlv_u64(&entry)); break;
-      case NANOBOX_TAG_ENTROPY: add_entropy(entry.value, entry.length); break;
-      default: break;
+      case NANOBOX_TAG_CLOCK_NS:
+        set_clock(tlv_u64(&entry));
+        break;
+      case NANOBOX_TAG_ENTROPY:
+        add_entropy(entry.value, entry.length);
+        break;
+      default:
+        break;
     }
     free(value);
   }
@@ -74,7 +82,7 @@ static void configure(const uint8_t* payload, uint32_t length) {
     return;
   }
   grow_root();
-  exec_freeze_all(false);
+  exec_thaw();
   channel_send(NANOBOX_CONFIGURE, 0, 0, 0, NULL, 0);
 }
 
@@ -86,6 +94,46 @@ static uint32_t number_in(const uint8_t* payload, uint32_t length, uint16_t tag)
   return 0;
 }
 
+static void ping(const uint8_t* payload, uint32_t length) {
+  struct tlv_reader reader = {payload, payload + length};
+  struct tlv entry;
+  while (tlv_next(&reader, &entry) > 0)
+    if (entry.tag == NANOBOX_TAG_CLOCK_NS) follow_clock(tlv_u64(&entry));
+  channel_send(NANOBOX_PONG, 0, 0, 0, payload, length < 256 ? length : 0);
+}
+
+static void stats(void) {
+  uint64_t total_kb = 0, available_kb = 0;
+  struct tlv_writer writer = {.used = 0};
+  read_memory(&total_kb, &available_kb);
+  tlv_put_u64(&writer, NANOBOX_TAG_UPTIME_MS, now_ms());
+  tlv_put_u64(&writer, NANOBOX_TAG_MEMORY_KB, total_kb);
+  tlv_put_u64(&writer, NANOBOX_TAG_AVAILABLE_KB, available_kb);
+  tlv_put_u32(&writer, NANOBOX_TAG_COMMANDS, exec_count());
+  channel_send(NANOBOX_STATS, 0, 0, 0, writer.bytes, writer.used);
+}
+
+static void quiesce(void) {
+  if (exec_quiesce())
+    channel_send(NANOBOX_QUIESCE, 0, 0, 0, NULL, 0);
+  else
+    channel_send_error(0, NANOBOX_REASON_NO_RESOURCES, "the commands did not freeze in time");
+}
+
+static void open_stream(uint32_t stream, const uint8_t* payload, uint32_t length) {
+  switch (number_in(payload, length, NANOBOX_TAG_KIND)) {
+    case NANOBOX_KIND_EXEC:
+      exec_open(stream, (struct tlv_reader){payload, payload + length});
+      break;
+    case NANOBOX_KIND_ATTACH:
+      exec_attach(stream, (pid_t)number_in(payload, length, NANOBOX_TAG_PID));
+      break;
+    default:
+      channel_send_error(stream, NANOBOX_REASON_UNKNOWN_TYPE, "this guest knows no such kind of stream");
+      break;
+  }
+}
+
 void session_frame(uint8_t type, uint8_t flags, uint16_t part, uint32_t stream, const uint8_t* payload,
                    uint32_t length) {
   (void)part;
@@ -95,29 +143,44 @@ void session_frame(uint8_t type, uint8_t flags, uint16_t part, uint32_t stream, 
   }
   if (!greeted) return;
   switch (type) {
-    case NANOBOX_CONFIGURE: configure(payload, length); break;
+    case NANOBOX_CONFIGURE:
+      configure(payload, length);
+      break;
     case NANOBOX_QUIESCE:
-      exec_freeze_all(true);
-      channel_send(NANOBOX_QUIESCE, 0, 0, 0, NULL, 0);
+      quiesce();
       break;
     case NANOBOX_THAW:
-      exec_freeze_all(false);
+      exec_thaw();
       channel_send(NANOBOX_THAW, 0, 0, 0, NULL, 0);
       break;
-    case NANOBOX_PING: channel_send(NANOBOX_PONG, 0, 0, 0, payload, length < 256 ? length : 0); break;
+    case NANOBOX_PING:
+      ping(payload, length);
+      break;
+    case NANOBOX_STATS:
+      stats();
+      break;
     case NANOBOX_SHUTDOWN:
       exec_end_all();
       end_machine();
     case NANOBOX_OPEN:
-      if (number_in(payload, length, NANOBOX_TAG_KIND) == NANOBOX_KIND_EXEC)
-        exec_open(stream, (struct tlv_reader){payload, payload + length});
-      else
-        channel_send_error(stream, NANOBOX_REASON_UNKNOWN_TYPE, "this guest knows no such kind of stream");
+      open_stream(stream, payload, length);
       break;
-    case NANOBOX_DATA: exec_data(stream, payload, length, flags & NANOBOX_FLAG_LAST); break;
-    case NANOBOX_WINDOW: exec_window(stream, number_in(payload, length, NANOBOX_TAG_CREDIT)); break;
-    case NANOBOX_SIGNAL: exec_signal(stream, (int)number_in(payload, length, NANOBOX_TAG_SIGNAL)); break;
-    case NANOBOX_CLOSE: exec_close(stream); break;
-    default: channel_send_error(stream, NANOBOX_REASON_UNKNOWN_TYPE, "this guest knows no such frame"); break;
+    case NANOBOX_DATA:
+      exec_data(stream, payload, length, flags & NANOBOX_FLAG_LAST);
+      break;
+    case NANOBOX_WINDOW:
+      exec_window(stream, number_in(payload, length, NANOBOX_TAG_CREDIT));
+      break;
+    case NANOBOX_SIGNAL:
+      exec_signal(stream, (int)number_in(payload, length, NANOBOX_TAG_SIGNAL));
+      break;
+    case NANOBOX_RESIZE:
+      break; /* no stream of this version has a terminal */
+    case NANOBOX_CLOSE:
+      exec_close(stream);
+      break;
+    default:
+      channel_send_error(stream, NANOBOX_REASON_UNKNOWN_TYPE, "this guest knows no such frame");
+      break;
   }
 }

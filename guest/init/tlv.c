@@ -24,8 +24,12 @@ char* tlv_text(const struct tlv* entry) {
   return text;
 }
 
-uint32_t tlv_u32(const struct tlv* entry) { return entry->length == 4 ? nanobox_get32(entry->value) : 0; }
-uint64_t tlv_u64(const struct tlv* entry) { return entry->length == 8 ? nanobox_get64(entry->value) : 0; }
+uint32_t tlv_u32(const struct tlv* entry) {
+  return entry->length == 4 ? nanobox_get32(entry->value) : 0;
+}
+uint64_t tlv_u64(const struct tlv* entry) {
+  return entry->length == 8 ? nanobox_get64(entry->value) : 0;
+}
 
 void tlv_put(struct tlv_writer* writer, uint16_t tag, const void* value, uint32_t length) {
   if (length > sizeof writer->bytes - 6 - writer->used) return;
@@ -39,4 +43,10 @@ void tlv_put_u32(struct tlv_writer* writer, uint16_t tag, uint32_t value) {
   uint8_t bytes[4];
   nanobox_put32(bytes, value);
   tlv_put(writer, tag, bytes, 4);
+}
+
+void tlv_put_u64(struct tlv_writer* writer, uint16_t tag, uint64_t value) {
+  uint8_t bytes[8];
+  nanobox_put64(bytes, value);
+  tlv_put(writer, tag, bytes, 8);
 }

@@ -102,6 +102,7 @@ bool find_user(const char* wanted, struct user* user) {
     found = true;
   }
   if (!found) return false;
+  if (group && *group) return find_group(group, &user->gid); /* the named group only, as docker does */
   add_groups(user);
-  return !group || !*group || find_group(group, &user->gid);
+  return true;
 }

@@ -234,11 +234,22 @@ Result<std::uint32_t> ChannelSession::open_exec(const ExecRequest& request) {
   if (!request.user.empty()) payload.put(NANOBOX_TAG_USER, request.user);
   if (request.deadline_ms != 0) payload.put64(NANOBOX_TAG_DEADLINE_MS, request.deadline_ms);
   NANOBOX_TRY(check_size(payload.bytes().size(), "run a command", "shorten its arguments and environment"));
+  return open(NANOBOX_INITIAL_CREDIT, payload.bytes());
+}
+
+std::uint32_t ChannelSession::open_attach(std::uint32_t pid) {
+  TlvWriter payload;
+  payload.put32(NANOBOX_TAG_KIND, NANOBOX_KIND_ATTACH);
+  payload.put32(NANOBOX_TAG_PID, pid);
+  return open(0, payload.bytes());  // the guest grants what room its command's stdin has left
+}
+
+std::uint32_t ChannelSession::open(std::uint32_t stdin_credit, std::span<const std::byte> payload) {
   const auto number = ++last_stream_;
   auto& stream = streams_[number];
   stream.out_granted = NANOBOX_INITIAL_CREDIT;
-  stream.in_credit = NANOBOX_INITIAL_CREDIT;
-  send(NANOBOX_OPEN, 0, 0, number, payload.bytes());
+  stream.in_credit = stdin_credit;
+  send(NANOBOX_OPEN, 0, 0, number, payload);
   return number;
 }
 

@@ -18,22 +18,22 @@ namespace nanobox {
 
 /// All that makes one copy of a guest itself (docs/guest-channel.md, CONFIGURE).
 struct ConfigureMessage {
-  std::string sandbox_id;
-  std::string hostname;
-  std::string resolver;          ///< an address; empty: none
-  std::vector<std::string> env;  ///< "K=V": the image's, then the sandbox's
-  std::string cwd;               ///< the image's; empty: /
-  std::string user;              ///< the image's; empty: root
-  std::uint64_t clock_ns = 0;    ///< wall clock since 1970
+  std::string sandbox_id = {};
+  std::string hostname = {};
+  std::string resolver = {};          ///< an address; empty: none
+  std::vector<std::string> env = {};  ///< "K=V": the image's, then the sandbox's
+  std::string cwd = {};               ///< the image's; empty: /
+  std::string user = {};              ///< the image's; empty: root
+  std::uint64_t clock_ns = 0;         ///< wall clock since 1970
   std::array<std::byte, 64> entropy{};
   std::uint64_t generation = 0;
 };
 
 struct ExecRequest {
-  std::vector<std::string> argv;
-  std::vector<std::string> env;
-  std::string cwd;                ///< empty: the image's
-  std::string user;               ///< empty: the image's
+  std::vector<std::string> argv = {};
+  std::vector<std::string> env = {};
+  std::string cwd = {};           ///< empty: the image's
+  std::string user = {};          ///< empty: the image's
   std::uint64_t deadline_ms = 0;  ///< 0: none
 };
 
@@ -117,6 +117,9 @@ public:
   /// Opens a command's stream; its number is never used again in this session.
   /// @errors command_invalid: arguments and environment are larger than a frame
   Result<std::uint32_t> open_exec(const ExecRequest& request);
+  /// Opens a stream for a command of a former session: its kept output, then the rest, and its end.
+  /// @param pid  the command's, from its Opened
+  std::uint32_t open_attach(std::uint32_t pid);
   /// Queues bytes for the command's stdin; what exceeds the guest's credit waits here. A stream that ended takes them
   /// and drops them.
   /// @errors body_too_large: more than `stdin_queue_max` would wait; nothing was queued, go on after a StdinWindow
@@ -147,6 +150,7 @@ private:
 
   void send(std::uint8_t type, std::uint8_t flags, std::uint16_t part, std::uint32_t stream,
             std::span<const std::byte> payload);
+  std::uint32_t open(std::uint32_t stdin_credit, std::span<const std::byte> payload);
   void pump_stdin(std::uint32_t number, Stream& stream);
   Taken take_frame(const Frame& frame);
   Taken take_acknowledgement(const Frame& frame);

@@ -1,0 +1,80 @@
+#include "cgroup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "init.h"
+
+#define COMMANDS "/sys/fs/cgroup/nanobox"
+
+/* Groups of ended commands whose background processes live on. Where this is full, a group stays behind. */
+static uint32_t released[256];
+static size_t released_count;
+
+static void group_path(uint32_t number, const char* file, char path[GROUP_PATH_MAX]) {
+  snprintf(path, GROUP_PATH_MAX, COMMANDS "/%u%s", number, file);
+}
+
+void groups_make_root(void) {
+  mkdir(COMMANDS, 0755);
+}
+
+void group_make(uint32_t number, char path[GROUP_PATH_MAX]) {
+  group_path(number, "", path);
+  if (mkdir(path, 0755) != 0) say("nanobox-init: cannot make a command's cgroup: %s", strerror(errno));
+}
+
+void group_kill(uint32_t number) {
+  char path[GROUP_PATH_MAX];
+  group_path(number, "/cgroup.kill", path);
+  if (!write_text(path, "1", 0)) say("nanobox-init: cannot kill a command's cgroup: %s", strerror(errno));
+}
+
+static bool remove_group(uint32_t number) {
+  char path[GROUP_PATH_MAX];
+  group_path(number, "", path);
+  return rmdir(path) == 0 || errno != EBUSY;
+}
+
+void group_release(uint32_t number) {
+  if (remove_group(number)) return;
+  if (released_count < sizeof released / sizeof *released) released[released_count++] = number;
+}
+
+void groups_sweep(void) {
+  size_t kept = 0;
+  for (size_t i = 0; i < released_count; ++i)
+    if (!remove_group(released[i])) released[kept++] = released[i];
+  released_count = kept;
+}
+
+static bool events_say(int fd, const char* wanted) {
+  char text[256];
+  const ssize_t count = pread(fd, text, sizeof text - 1, 0);
+  text[count > 0 ? count : 0] = 0;
+  return strstr(text, wanted) != NULL;
+}
+
+bool groups_freeze(bool frozen, int patience_ms) {
+  const char* wanted = frozen ? "frozen 1" : "frozen 0";
+  const uint64_t until = now_ms() + (uint64_t)patience_ms;
+  const int fd = open(COMMANDS "/cgroup.events", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  bool done = false;
+  if (write_text(COMMANDS "/cgroup.freeze", frozen ? "1" : "0", 0)) {
+    for (;;) { /* the kernel announces a change of cgroup.events as POLLPRI */
+      done = events_say(fd, wanted);
+      const uint64_t now = now_ms();
+      if (done || now >= until) break;
+      struct pollfd change = {.fd = fd, .events = POLLPRI};
+      poll(&change, 1, (int)(until - now));
+    }
+  }
+  close(fd);
+  return done;
+}

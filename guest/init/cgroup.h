@@ -1,0 +1,22 @@
+/* A cgroup (v2) for each command, so that it ends and freezes with all it started. */
+#ifndef NANOBOX_CGROUP_H
+#define NANOBOX_CGROUP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define GROUP_PATH_MAX 64
+
+void groups_make_root(void);
+/* Makes the group of that number and writes its path. */
+void group_make(uint32_t number, char path[GROUP_PATH_MAX]);
+void group_kill(uint32_t number);
+/* Removes it, now or once what the command left running has ended. */
+void group_release(uint32_t number);
+/* Removes released groups that are empty by now. */
+void groups_sweep(void);
+/* Freezes or thaws every command; false where that did not happen within the patience. */
+bool groups_freeze(bool frozen, int patience_ms);
+
+#endif
