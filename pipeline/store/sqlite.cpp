@@ -17,11 +17,14 @@ Error sqlite_error(sqlite3* handle, const std::string& file) {
               .subject = file,
               .reason = handle == nullptr ? "out of memory" : sqlite3_errmsg(handle),
               .mend = ""};
+  const int number = handle == nullptr ? 0 : sqlite3_system_errno(handle);
+  const bool full = code == SQLITE_FULL || (code == SQLITE_IOERR && (number == ENOSPC || number == EDQUOT));
+  if (full) {
+    error.code = ErrorCode::disk_full;
+    error.mend = "free space on that file system";
+    return error;
+  }
   switch (code) {
-    case SQLITE_FULL:
-      error.code = ErrorCode::disk_full;
-      error.mend = "free space on that file system";
-      break;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
       error.mend = "restore the file from a backup, or move it away to start with an empty one";

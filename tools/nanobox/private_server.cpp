@@ -220,7 +220,7 @@ Result<void> start_daemon(const fs::path& folder, const Environment& environment
   return listening;
 }
 
-/// Whether the server is to live on: a sandbox is left, or it does not say.
+/// Whether the server is to live on: a sandbox is left that is neither failed nor about to go.
 bool has_sandboxes(const ServerAddress& server) {
   ApiClient client(server, nullptr);
   const auto answer =
@@ -230,7 +230,7 @@ bool has_sandboxes(const ServerAddress& server) {
   const auto* items = json_member(list, "items");
   if (items == nullptr || !items->IsArray()) return true;
   for (const auto& sandbox : items->GetArray())
-    if (json_text(sandbox, "status") != "failed") return true;
+    if (const auto status = json_text(sandbox, "status"); status != "failed" && status != "stopping") return true;
   return false;
 }
 

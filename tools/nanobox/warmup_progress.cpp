@@ -35,7 +35,7 @@ bool has_ended(const ProgressLine& line) {
 }
 
 std::string bytes_text(const ProgressLine& line) {
-  if (line.total_bytes > 0 && line.done_bytes < line.total_bytes)
+  if (line.status == "running" && line.total_bytes > 0)
     return format_byte_size(line.done_bytes) + " / " + format_byte_size(line.total_bytes);
   return line.done_bytes > 0 ? format_byte_size(line.done_bytes) : "";
 }

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sqlite3.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -73,6 +74,30 @@ TEST_CASE("a store killed in the middle of transactions keeps every finished one
     CHECK(left->version == right->version);
     CHECK(std::stoi(left->value) >= last);
   }
+}
+
+TEST_CASE("a full disk fails one commit whole, and the store goes on once there is space", "[store]") {
+  const test::StoreFolder folder;
+  if (::mount("none", folder.path().c_str(), "tmpfs", 0, "size=1m") != 0) {
+    WARN("this user cannot mount a small file system: not tested");
+    return;
+  }
+  struct Unmount {
+    const std::filesystem::path& path;
+    ~Unmount() { ::umount2(path.c_str(), MNT_DETACH); }
+  } const unmount{folder.path()};
+  const auto store = ControlStore::open(folder / "control.db").value();
+  REQUIRE(store->commit({put("kept", "1")}));
+  { std::ofstream(folder / "ballast") << std::string(2 << 20, 'x'); }
+  const auto full = store->commit({put("kept", "2"), put("large", std::string(500'000, 'v'))});
+  REQUIRE_FALSE(full);
+  CHECK(full.error().code == ErrorCode::disk_full);
+  CHECK(full.error().mend == "free space on that file system");
+  CHECK(store->get("k", "kept").value()->value == "1");
+  std::filesystem::remove(folder / "ballast");
+  CHECK(store->commit({put("kept", "3")}));
+  CHECK(store->get("k", "kept").value()->value == "3");
+  CHECK_FALSE(store->get("k", "large").value());
 }
 
 TEST_CASE("a file that is no database is refused and left as it is", "[store]") {
