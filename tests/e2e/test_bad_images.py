@@ -6,7 +6,7 @@ import tarfile
 import unittest
 import zlib
 
-from harness import IMAGES, Case, build_images, free_port
+from harness import Case, free_port
 from hostile_registry import HostileRegistry, cut, huge, no_json, other_bytes, send, status
 from make_default_image import CONFIG
 from oci_layout import LayerTar, OciLayout
@@ -15,7 +15,13 @@ from oci_layout import LayerTar, OciLayout
 class BadRegistries(Case):
     def setUp(self):
         super().setUp()
-        self.hostile = HostileRegistry(build_images.build("library/busybox-plain:latest", IMAGES))
+        # An image of its own for each test: what one test pulled is cached for the next.
+        layer = LayerTar()
+        layer.file("made/for", self.id())
+        layout = OciLayout(self.folder / self.id())
+        layout.add_image("latest", [layout.add_layer(layer.end())], CONFIG)
+        layout.finish()
+        self.hostile = HostileRegistry(layout.folder)
         self.addCleanup(self.hostile.end)
 
     def fails(self, image, *codes):
