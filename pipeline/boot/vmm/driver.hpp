@@ -75,13 +75,16 @@ class Vm {
  public:
   virtual ~Vm() = default;
   virtual const VmIdentity& identity() const = 0;
-  /// Queues bytes for the guest channel; false when the queue is over its mark (then wait for on_channel_writable).
+  /// Queues bytes for the guest channel, always; false when the queue is over its mark now (then wait for
+  /// on_channel_writable before sending more), or the VM has ended.
   virtual bool send_channel(std::vector<std::byte> bytes) = 0;
   /// Back-pressure: the poller reads from the channel only while the bytes delivered exceed the bytes granted by
   /// less than 1 MiB. Call with what has been digested.
   virtual void grant_channel(std::size_t bytes) = 0;
   /// The console's last bytes, at most `max` (kept: 1 MiB).
   virtual std::string console_tail(std::size_t max) const = 0;
+  /// Lets a guest go on that on_disk_error(nospace) stopped, once there is space again. Does not block.
+  virtual void resume_after_disk_error() {}
   /// Ends it now (SIGKILL by pidfd, and all of its cgroup); on_exit follows. Does not block. Idempotent.
   virtual void end() = 0;
 };

@@ -191,7 +191,8 @@ Result<std::unique_ptr<Vm>> QemuDriver::start(const VmSpec& spec, VmEvents event
       spec.boot_args,
       {.emulated = settings_.kind == VmmKind::qemu_tcg, .vcpu = spec.vcpu, .tsc_khz = clock_.tsc_khz()}));
   const auto disk_size = NANOBOX_TRY(disk_bytes(spec.overlay));
-  if (settings_.confinement.report.level == ConfinementLevel::full) NANOBOX_TRY(give_files(spec));
+  const bool own_user = geteuid() == 0 && settings_.confinement.report.level != ConfinementLevel::user_namespace;
+  if (own_user) NANOBOX_TRY(give_files(spec));
 
   Sockets sockets{.qmp = NANOBOX_TRY(make_vm_socket(spec.run_dir, qmp_name)),
                   .channel = NANOBOX_TRY(make_vm_socket(spec.run_dir, channel_name)),

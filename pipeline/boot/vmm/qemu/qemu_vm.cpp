@@ -13,6 +13,7 @@ constexpr std::uint64_t channel_window = std::uint64_t{1} << 20;  // delivered b
 constexpr std::size_t queue_mark = std::size_t{1} << 20;
 constexpr std::size_t piece_bytes = std::size_t{64} << 10;
 constexpr std::chrono::seconds record_patience{2};
+constexpr std::chrono::seconds control_deadline{30};
 
 }  // namespace
 
@@ -112,6 +113,11 @@ public:
       end_asked_ = true;
     }
     process_.end();
+  }
+
+  // A guest that cannot go on yet stops again and says so.
+  void resume() {
+    connections_.qmp->execute("cont", "", control_deadline, [](const auto&) {});
   }
 
   void on_control(const QmpMessage& message) {
@@ -354,6 +360,9 @@ void QemuVm::grant_channel(std::size_t bytes) {
 }
 std::string QemuVm::console_tail(std::size_t max) const {
   return core_->console_tail(max);
+}
+void QemuVm::resume_after_disk_error() {
+  core_->resume();
 }
 void QemuVm::end() {
   core_->end();

@@ -1,5 +1,5 @@
 /* The smallest guest the VMM's tests need: says NANOBOX_READY, then obeys single lines on the channel.
- * echo TEXT · flood BYTES · write TEXT, read (a file on the root) · dirty MIB · panic · reboot · hang */
+ * echo TEXT · flood BYTES · write TEXT, read (a file on the root) · fill MIB (of it) · dirty MIB · panic · reboot */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <poll.h>
@@ -54,6 +54,14 @@ static void obey(char *line) {
     char *memory = malloc(bytes);
     if (memory) memset(memory, 0x5A, bytes);
     put("dirtied\n", 8);
+  } else if (!strncmp(line, "fill ", 5)) {
+    static char block[1 << 20];
+    memset(block, 0x5A, sizeof block);
+    const int file = open("/full", O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    for (unsigned long mib = strtoul(argument, NULL, 10); mib > 0; --mib)
+      if (write(file, block, sizeof block) < 0) break;
+    put(fsync(file) ? "failed\n" : "filled\n", 7);
+    close(file);
   } else if (!strcmp(line, "panic")) {
     exit(0); /* PID 1 ended */
   } else if (!strcmp(line, "reboot")) {

@@ -67,7 +67,7 @@ public:
                   note([&] { channel_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size()); });
                 },
             .on_channel_writable = [this] { note([this] { ++writable_; }); },
-            .on_disk_error = {},
+            .on_disk_error = [this](bool nospace) { note([&] { disk_errors_ += nospace ? 1 : 1000; }); },
             .on_console = {},
             .on_exit = [this](VmExit exit) { note([&] { exit_ = std::move(exit); }); }};
   }
@@ -82,6 +82,10 @@ public:
   }
   bool wait_writable(std::chrono::seconds patience = 30s) {
     return wait(patience, [&] { return writable_ > 0; });
+  }
+  /// Waits for a host disk that is full.
+  bool wait_full_disk(std::chrono::seconds patience = 30s) {
+    return wait(patience, [this] { return disk_errors_ > 0; }) && disk_errors_ < 1000;
   }
   std::optional<VmExit> wait_exit(std::chrono::seconds patience = 30s) {
     wait(patience, [this] { return exit_.has_value(); });
@@ -117,7 +121,7 @@ private:
   std::mutex mutex_;
   std::condition_variable changed_;
   bool ready_ = false;
-  int writable_ = 0, seen_ = 0;
+  int writable_ = 0, disk_errors_ = 0, seen_ = 0;
   std::string channel_;
   std::optional<VmExit> exit_;
 };

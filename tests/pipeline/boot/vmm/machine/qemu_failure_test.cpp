@@ -1,3 +1,5 @@
+#include <sys/mount.h>
+
 #include <catch2/catch.hpp>
 
 #include "tests/pipeline/boot/vmm/machine/lab.hpp"
@@ -20,6 +22,36 @@ TEST_CASE("a guest whose kernel panics ends as panicked, with the kernel's words
   CHECK(exit->guest_panicked);
   CHECK_THAT(exit->reason, Contains("Kernel panic - not syncing: Attempted to kill init"));
   CHECK_THAT(vm->console_tail(65536), Contains("Attempted to kill init"));
+}
+
+TEST_CASE("a full host disk is told, and the guest goes on once there is space", "[qemu]") {
+  NANOBOX_NEEDS_KERNEL();
+  const Folder folder;
+  Lab lab(folder.path());
+  const auto driver = lab.driver();
+  auto spec = lab.spec("sb-full");
+  const auto small = folder.path() / "small";
+  fs::create_directory(small);
+  if (mount("small", small.c_str(), "tmpfs", 0, "size=2m") != 0) {
+    WARN("skipped: this user may not mount a small file system");
+    return;
+  }
+  const auto unmount = [&](int*) { umount2(small.c_str(), MNT_DETACH); };
+  int mounted = 1;
+  const std::unique_ptr<int, decltype(unmount)> guard(&mounted, unmount);
+  fs::copy_file(spec.overlay, small / "disk.qcow2");
+  spec.overlay = small / "disk.qcow2";
+
+  Log log;
+  auto vm = must(driver->start(spec, log.events()));
+  REQUIRE(log.wait_ready());
+  say(*vm, "fill 4");
+  CHECK(log.wait_full_disk());
+  CHECK(mount("small", small.c_str(), "tmpfs", MS_REMOUNT, "size=32m") == 0);
+  vm->resume_after_disk_error();
+  CHECK(log.wait_text("filled"));
+  vm->end();
+  CHECK(log.wait_exit());
 }
 
 TEST_CASE("a root without an init is a panic too", "[qemu]") {
