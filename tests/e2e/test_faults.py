@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import BUILD, IMAGES, Case, Daemon, build_images, leaks, until
+from harness import BUILD, IMAGES, KERNEL, Case, Daemon, build_images, leaks, processes_of, until
 
 
 class OwnDaemon(unittest.TestCase):
@@ -64,6 +64,21 @@ class OwnDaemon(unittest.TestCase):
         inside = f"/proc/{daemon.child.process.pid}/root{data}"
         parts = subprocess.run(["find", inside, "-path", "*/.tmp/*", "-type", "f"], capture_output=True, text=True).stdout
         self.assertEqual(parts, "")
+
+
+class WithoutADaemon(unittest.TestCase):
+    """The README's first command: `nanobox run` starts a server for itself and stops it when nothing is left."""
+
+    def test_run_of_the_embedded_image_ends_its_own_server(self):
+        with tempfile.TemporaryDirectory(prefix="nb-", dir="/tmp") as folder:
+            os.chmod(folder, 0o755)
+            env = {"PATH": os.environ["PATH"], "HOME": folder, "NANOBOX_DATA": f"{folder}/data",
+                   "NANOBOX_FIRECRACKER_KERNEL": KERNEL}
+            done = subprocess.run([BUILD / "bin/nanobox", "run", "busybox", "--", "uname", "-s"], env=env, timeout=180,
+                                  capture_output=True, text=True, stdin=subprocess.DEVNULL)
+            self.assertEqual((done.returncode, done.stdout), (0, "Linux\n"), done.stderr)
+            until("nothing of it runs", lambda: not processes_of(folder, but={os.getpid()}) or None, 30)
+            self.assertEqual(leaks(pathlib.Path(folder)), [])
 
 
 class LeavingClients(Case):

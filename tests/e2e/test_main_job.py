@@ -1,4 +1,5 @@
 """From a registry's image to a command's output, for every image; and what a warmup tells about itself."""
+import json
 import unittest
 
 from harness import IMAGES, Case, build_images
@@ -71,6 +72,15 @@ class Warmups(Case):
             self.assertGreaterEqual(stage["attempts"], 1)
             self.assertGreaterEqual(stage["duration_ms"], 0)
         self.assertIsNone(status["error"])
+
+    def test_the_status_stream_ends_with_ready(self):
+        self.client.call("POST", "/templates/warmup", {"name": "watched", "image": self.image("library/busybox:latest"),
+                                                       "snapshot": False, "force": True})
+        stream = self.client.call("GET", "/templates/watched/status?watch=1", headers={"Accept": "text/event-stream"})
+        self.assertEqual(stream.headers.get_content_type(), "text/event-stream")
+        told = [json.loads(line.partition(b":")[2]) for line in stream.body.splitlines() if line.startswith(b"data:")]
+        self.assertEqual(told[-1]["status"], "ready")
+        self.assertTrue(all(status["name"] == "watched" for status in told))
 
     def test_the_template_shows_what_the_image_says(self):
         self.client.ready("shown", self.image("library/busybox:latest"))
