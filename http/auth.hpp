@@ -25,8 +25,8 @@ struct NamedKey {
 };
 
 struct AuthRules {
-  std::vector<NamedKey> keys;  ///< of `[auth] keys`: with any, every peer needs one
-  std::string admin_key;       ///< of DATA/admin.key; empty: none
+  std::vector<NamedKey> keys = {};  ///< of `[auth] keys`: with any, every peer needs one
+  std::string admin_key = {};       ///< of DATA/admin.key; empty: none
   bool require_on_loopback = false;
   bool allow_unauthenticated = false;
 };

@@ -19,8 +19,8 @@ public:
     std::string digest;
     bool done = false;
     bool interrupted = false;
-    std::string subject;
-    std::optional<KeptAnswer> answer;
+    std::string subject = {};
+    std::optional<KeptAnswer> answer = {};
   };
 
   Result<IdempotencyStart> start(const IdempotencyScope& scope, std::string_view digest, WallTime,
@@ -173,7 +173,7 @@ TEST_CASE("keys on streams, empty keys and endless keys are 400", "[http][idempo
   router.add(Method::post, "/things", setup.keys.wrap([&](Request, Responder out) { out.send(200, "1"); }));
   Edge edge(std::move(router));
   Client client(edge.port());
-  for (const std::string headers :
+  for (const std::string& headers :
        {std::string(key_1) + "Accept: text/event-stream\r\n", std::string("Idempotency-Key: \r\n"),
         "Idempotency-Key: " + std::string(300, 'k') + "\r\n"}) {
     client.post("/things", "{}", headers);
