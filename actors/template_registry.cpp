@@ -108,7 +108,7 @@ caf::result<Template> publish(Self self, const WarmupCall& call, const BuiltImag
   entry.config = built.image.config;
   entry.rootfs = built.rootfs;
   if (auto stored = store(self, entry); !stored) return to_caf(stored.error());
-  (void)name_rootfs(self->state.services->cache.rootfs, entry.name, entry.rootfs.identity);
+  (void)link_rootfs_name(self->state.services->cache.rootfs, entry.rootfs, entry.name);
   return entry;
 }
 
@@ -156,6 +156,7 @@ caf::result<void> remove(Self self, const std::string& owner, const std::string&
   bool shared = others != 0;
   for (const auto& other : state.services->boards->templates.all())
     shared = shared || other->rootfs.identity == entry->rootfs.identity;
+  unlink_rootfs_name(state.services->cache.rootfs, name);
   if (!shared && entry->usable()) (void)remove_rootfs(state.services->cache.rootfs, entry->rootfs.identity);
   return caf::unit;
 }

@@ -62,22 +62,25 @@ Result<BootRequest> read_create(Api& api, const Request& request) {
   return boot;
 }
 
-void create(Api& api, Request request, Responder responder) {
+void create(Api& api, const Request& request, Responder responder) {
   auto boot = read_create(api, request);
   if (!boot) return responder.send_problem(boot.error());
   boot->sandbox.id = make_id("sb");
   const auto id = boot->sandbox.id;
-  api.idempotency->note_subject(request, id);
   auto shared = std::make_shared<Responder>(std::move(responder));
   shared->on_disconnect([registry = api.node.sandboxes, id] { caf::anon_send(registry, cancel_atom_v, id); });
-  ask_actor<Sandbox>(
-      api, shared, kCreate, "create a sandbox", api.node.sandboxes,
-      [registry = api.node.sandboxes](Responder& to, const Sandbox& sandbox) {
-        // A client that left while its sandbox was being made does not know its id.
-        if (!to.connected()) caf::anon_send(registry, remove_atom_v, sandbox.id);
-        to.send(201, to_json(sandbox));
-      },
-      create_atom_v, std::move(*boot));
+  const auto begin = [&api, shared, boot = std::move(*boot)](const Result<void>& noted) {
+    if (!noted) return shared->send_problem(noted.error());
+    ask_actor<Sandbox>(
+        api, shared, kCreate, "create a sandbox", api.node.sandboxes,
+        [registry = api.node.sandboxes](Responder& to, const Sandbox& sandbox) {
+          // A client that left while its sandbox was being made does not know its id.
+          if (!to.connected()) caf::anon_send(registry, remove_atom_v, sandbox.id);
+          to.send(201, to_json(sandbox));
+        },
+        create_atom_v, boot);
+  };
+  api.idempotency->note_subject(request, id, begin);
 }
 
 Result<std::vector<std::shared_ptr<const Sandbox>>> filtered(const Api& api, const Request& request) {
@@ -134,7 +137,7 @@ void keep_alive(Api& api, const Request& request, Responder responder) {
 
 void add_sandbox_routes(Router& router, Api& api) {
   router.add(Method::post, "/api/v1/sandboxes", api.idempotency->wrap([&api](Request request, Responder responder) {
-    create(api, std::move(request), std::move(responder));
+    create(api, request, std::move(responder));
   }));
   router.add(Method::get, "/api/v1/sandboxes", [&api](Request request, Responder responder) {
     const auto page = read_page(request);
