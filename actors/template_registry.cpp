@@ -82,7 +82,7 @@ caf::result<WarmupAnswer> warmup(Self self, const WarmupRequest& request) {
   if (auto stored = store(self, entry); !stored) return to_caf(stored.error());
   state.services->boards->runs.publish(record.id, record);
   WarmupAnswer answer{.name = request.name, .operation_id = record.id, .status = TemplateStatus::queued};
-  auto run = self->spawn<caf::detached + caf::monitored>(warmup_run, std::move(record), std::move(concerns), request, state.recorder);
+  auto run = self->spawn<caf::detached>(warmup_run, std::move(record), std::move(concerns), request, state.recorder);
   state.running.emplace(key, TemplateRegistryState::Running{answer.operation_id, request, run});
   return answer;
 }

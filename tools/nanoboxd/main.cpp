@@ -89,7 +89,8 @@ Result<int> serve(LoadedSettings loaded) {
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
-  ::umask(077);
+  // The confined VMM walks to its own files; what is secret is made with its own mode.
+  ::umask(022);
 
   const auto lock = NANOBOX_TRY(DataFolderLock::take(loaded.data_folder));
   const auto embedded_images = find_embedded_images();
