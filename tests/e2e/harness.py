@@ -182,7 +182,11 @@ class Daemon:
         self.child = Child([*self.prefix, BUILD / "bin" / "nanoboxd", "--config", self.config], self.log, self.environment())
         address = next(line for line in self.config.read_text().splitlines() if line.startswith("listen_addr")).split('"')[1]
         self.client = Client(address, self.key)
-        until("nanoboxd is ready", self.is_ready, 30)
+        try:
+            until("nanoboxd is ready", self.is_ready, 60)
+        except AssertionError as error:
+            self.child.end(signal.SIGKILL)
+            raise AssertionError(f"{error}\n{self.tail()}") from None
 
     def is_ready(self):
         if self.child.process.poll() is not None:
@@ -278,7 +282,8 @@ class Case(unittest.TestCase):
             left = leaks(cls.folder)
             for pid in processes_of(str(cls.folder), but={os.getpid()}):
                 os.kill(pid, signal.SIGKILL)
-            if keep := os.environ.get("NANOBOX_E2E_KEEP"):
+            keep = os.environ.get("NANOBOX_E2E_KEEP")
+            if keep and hasattr(cls, "daemon"):
                 shutil.copy(cls.daemon.log, f"{keep}/{cls.__name__}.log")
             shutil.rmtree(cls.folder, ignore_errors=True)
         if failure or left:
