@@ -5,22 +5,21 @@
 namespace nanobox {
 
 /// Finds and fetches images. A root that another run is just making is waited for, not made twice.
-using ImagePullerActor = caf::typed_actor<
-    caf::replies_to<resolve_atom, WarmupCall, ImageRequest>::with<ResolvedImage>,
-    // Answers once the downloads have started.
-    caf::replies_to<pull_atom, WarmupCall, ResolvedImage>::with<PulledImage>,
-    // Stops what this run started.
-    caf::replies_to<undo_atom, std::string>::with<void>, caf::reacts_to<cancel_atom, std::string>,
-    // The run is over: whoever waits for the same root goes on.
-    caf::reacts_to<ended_atom, std::string>>;
+using ImagePullerActor =
+    caf::typed_actor<caf::replies_to<resolve_atom, WarmupCall, ImageRequest>::with<ResolvedImage>,
+                     // Answers once the downloads have started.
+                     caf::replies_to<pull_atom, WarmupCall, ResolvedImage>::with<PulledImage>,
+                     // Stops what this run started.
+                     caf::replies_to<undo_atom, std::string>::with<void>, caf::reacts_to<cancel_atom, std::string>,
+                     // The run is over: whoever waits for the same root goes on.
+                     caf::reacts_to<ended_atom, std::string>>;
 
 using LayerExtractorActor =
     caf::typed_actor<caf::replies_to<extract_atom, WarmupCall, PulledImage>::with<IndexedImage>,
                      caf::replies_to<undo_atom, std::string>::with<void>, caf::reacts_to<cancel_atom, std::string>>;
 
-using Ext4BuilderActor =
-    caf::typed_actor<caf::replies_to<build_atom, WarmupCall, IndexedImage>::with<BuiltImage>,
-                     caf::reacts_to<cancel_atom, std::string>>;
+using Ext4BuilderActor = caf::typed_actor<caf::replies_to<build_atom, WarmupCall, IndexedImage>::with<BuiltImage>,
+                                          caf::reacts_to<cancel_atom, std::string>>;
 
 /// Answers of a warmup request: the run that is on its way, or that nothing is to do.
 struct WarmupAnswer {
@@ -42,15 +41,14 @@ using TemplateRegistryActor = caf::typed_actor<
     // Cancels what runs and answers when nothing does any more.
     caf::replies_to<drain_atom>::with<void>>;
 
-using SchedulerActor = caf::typed_actor<caf::replies_to<place_atom, BootCall, BootRequest>::with<PlacedBoot>,
-                                        // A sandbox of an earlier daemon lives on: its share is taken.
-                                        caf::reacts_to<adopt_atom, Sandbox>,
-                                        caf::replies_to<undo_atom, std::string>::with<void>>;
+using SchedulerActor =
+    caf::typed_actor<caf::replies_to<place_atom, BootCall, BootRequest>::with<PlacedBoot>,
+                     // A sandbox of an earlier daemon lives on: its share is taken.
+                     caf::reacts_to<adopt_atom, Sandbox>, caf::replies_to<undo_atom, std::string>::with<void>>;
 using IpAllocatorActor = caf::typed_actor<caf::replies_to<address_atom, BootCall, PlacedBoot>::with<AddressedBoot>,
                                           caf::replies_to<undo_atom, std::string>::with<void>>;
-using NetworkKeeperActor =
-    caf::typed_actor<caf::replies_to<network_atom, BootCall, AddressedBoot>::with<NetworkedBoot>,
-                     caf::replies_to<undo_atom, std::string>::with<void>>;
+using NetworkKeeperActor = caf::typed_actor<caf::replies_to<network_atom, BootCall, AddressedBoot>::with<NetworkedBoot>,
+                                            caf::replies_to<undo_atom, std::string>::with<void>>;
 /// Makes and removes the files of sandboxes.
 using DiskKeeperActor = caf::typed_actor<caf::replies_to<disk_atom, BootCall, NetworkedBoot>::with<DiskedBoot>,
                                          caf::replies_to<undo_atom, std::string>::with<void>>;
@@ -73,31 +71,30 @@ using VmSupervisorActor = caf::typed_actor<
     caf::reacts_to<disk_error_atom, bool>, caf::reacts_to<tick_atom>>;
 
 /// The node's face: its VMs by sandbox id, their deadlines.
-using NodeAgentActor = caf::typed_actor<
-    caf::replies_to<vm_atom, BootCall, DiskedBoot>::with<StartedVm>,
-    caf::replies_to<shake_atom, BootCall, StartedVm>::with<ReadyGuest>,
-    caf::replies_to<config_atom, BootCall, ReadyGuest>::with<Sandbox>,
-    // @errors guest_gone
-    caf::replies_to<adopt_atom, Sandbox>::with<void>,
-    caf::replies_to<exec_atom, std::string, std::string, ExecCommand>::with<ExecOutcome>,
-    caf::reacts_to<cancel_atom, std::string, std::string>,
-    // Ends the VM, if there is one, and removes all that the sandbox has on this node. Idempotent.
-    caf::replies_to<end_atom, std::string>::with<void>,
-    // Ends the VM alone (undo of the stage `vm`). Idempotent.
-    caf::replies_to<undo_atom, std::string>::with<void>,
-    caf::replies_to<console_atom, std::string>::with<std::string>,
-    // A supervisor says that its VM ended by itself, and why.
-    caf::reacts_to<ended_atom, std::string, std::string>,
-    // Who is to be told of that.
-    caf::reacts_to<start_atom, VmEndedSink>>;
+using NodeAgentActor =
+    caf::typed_actor<caf::replies_to<vm_atom, BootCall, DiskedBoot>::with<StartedVm>,
+                     caf::replies_to<shake_atom, BootCall, StartedVm>::with<ReadyGuest>,
+                     caf::replies_to<config_atom, BootCall, ReadyGuest>::with<Sandbox>,
+                     // @errors guest_gone
+                     caf::replies_to<adopt_atom, Sandbox>::with<void>,
+                     caf::replies_to<exec_atom, std::string, std::string, ExecCommand>::with<ExecOutcome>,
+                     caf::reacts_to<cancel_atom, std::string, std::string>,
+                     // Ends the VM, if there is one, and removes all that the sandbox has on this node. Idempotent.
+                     caf::replies_to<end_atom, std::string>::with<void>,
+                     // Ends the VM alone (undo of the stage `vm`). Idempotent.
+                     caf::replies_to<undo_atom, std::string>::with<void>,
+                     caf::replies_to<console_atom, std::string>::with<std::string>,
+                     // A supervisor says that its VM ended by itself, and why.
+                     caf::reacts_to<ended_atom, std::string, std::string>,
+                     // Who is to be told of that.
+                     caf::reacts_to<start_atom, VmEndedSink>>;
 
 /// Owns the sandboxes. Detached: it writes the store.
 using SandboxRegistryActor = caf::typed_actor<
     // The sandbox to be (id, owner, template name, wishes filled in); answers when it runs.
     caf::replies_to<create_atom, BootRequest>::with<Sandbox>,
     // The client left while its sandbox was being made.
-    caf::reacts_to<cancel_atom, std::string>,
-    caf::replies_to<remove_atom, std::string>::with<void>,
+    caf::reacts_to<cancel_atom, std::string>, caf::replies_to<remove_atom, std::string>::with<void>,
     caf::replies_to<keep_atom, std::string, std::uint32_t>::with<Sandbox>,
     // INTERNAL: a boot's outcome; a VM that ended by itself; deadlines.
     caf::reacts_to<ended_atom, RunRecord, Sandbox>, caf::reacts_to<ended_atom, std::string, std::string>,

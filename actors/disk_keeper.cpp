@@ -18,18 +18,19 @@ Result<SandboxFiles> make_files(const Services& services, const Sandbox& sandbox
   if (!error) fs::create_directories(files.run_dir, error);
   if (!error) fs::permissions(files.folder, fs::perms::owner_all, error);
   if (error) return fail(errno_error(error.value(), "make the sandbox's folder", files.folder.string()));
-  NANOBOX_TRY(create_overlay(files.overlay, sandbox.rootfs_path,
-                             static_cast<std::uint64_t>(sandbox.resources.disk_mb) << 20));
+  NANOBOX_TRY(
+      create_overlay(files.overlay, sandbox.rootfs_path, static_cast<std::uint64_t>(sandbox.resources.disk_mb) << 20));
   NANOBOX_TRY(create_memory_file(files.memory_file, sandbox.resources.memory_mb));
   return files;
 }
 
-Result<caf::unit_t> remove_files(const SandboxFiles& files) {
+/// @returns true; CAF has no answer for nothing
+Result<bool> remove_files(const SandboxFiles& files) {
   std::error_code error;
   std::filesystem::remove_all(files.folder, error);
   if (!error) std::filesystem::remove_all(files.run_dir, error);
   if (error) return fail(errno_error(error.value(), "remove the sandbox's files", files.folder.string()));
-  return caf::unit;
+  return true;
 }
 
 }  // namespace
@@ -50,19 +51,21 @@ DiskKeeperActor::behavior_type disk_keeper(DiskKeeperActor::stateful_pointer<Dis
   return {
       [self](disk_atom, const BootCall&, const NetworkedBoot& networked) -> caf::result<DiskedBoot> {
         auto promise = self->make_response_promise<DiskedBoot>();
-        request_job(self, kFileDeadline, [services = self->state.services, networked]() -> Result<DiskedBoot> {
-          auto files = NANOBOX_TRY(make_files(*services, networked.addressed.placed.request.sandbox));
-          return DiskedBoot{.networked = networked, .files = std::move(files)};
-        }).then([promise](DiskedBoot& disked) mutable { promise.deliver(std::move(disked)); },
-                [promise](caf::error& error) mutable { promise.deliver(error); });
+        request_job(self, kFileDeadline,
+                    [services = self->state.services, networked]() -> Result<DiskedBoot> {
+                      auto files = NANOBOX_TRY(make_files(*services, networked.addressed.placed.request.sandbox));
+                      return DiskedBoot{.networked = networked, .files = std::move(files)};
+                    })
+            .then([promise](DiskedBoot& disked) mutable { promise.deliver(std::move(disked)); },
+                  [promise](caf::error& error) mutable { promise.deliver(error); });
         return promise;
       },
       [self](undo_atom, const std::string& sandbox_id) -> caf::result<void> {
         auto promise = self->make_response_promise<void>();
-        request_job(self, kFileDeadline, [files = sandbox_files(*self->state.services, sandbox_id)] {
-          return remove_files(files);
-        }).then([promise](caf::unit_t) mutable { deliver_done(promise); },
-                [promise](caf::error& error) mutable { promise.deliver(error); });
+        request_job(self, kFileDeadline,
+                    [files = sandbox_files(*self->state.services, sandbox_id)] { return remove_files(files); })
+            .then([promise](bool) mutable { deliver_done(promise); },
+                  [promise](caf::error& error) mutable { promise.deliver(error); });
         return promise;
       },
   };

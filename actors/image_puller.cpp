@@ -32,11 +32,10 @@ ImagePullerActor::behavior_type image_puller(ImagePullerActor::stateful_pointer<
   self->state.workers.limit = kConcurrentJobs;
   return {
       [self](resolve_atom, const WarmupCall& call, const ImageRequest& request) -> caf::result<ResolvedImage> {
-        return run_on_worker<ResolvedImage>(
-            self, call, "resolve", ResolveStage::deadline,
-            [services = self->state.services, request](const StageContext& context) {
-              return resolve_image(context, services->image_sources, request);
-            });
+        return run_on_worker<ResolvedImage>(self, call, "resolve", ResolveStage::deadline,
+                                            [services = self->state.services, request](const StageContext& context) {
+                                              return resolve_image(context, services->image_sources, request);
+                                            });
       },
       [self](pull_atom, const WarmupCall& call, const ResolvedImage& image) -> caf::result<PulledImage> {
         auto pull = [self, call, image] {

@@ -24,7 +24,11 @@ auto request_job(Self* self, std::chrono::milliseconds deadline, Work work) {
         try {
           return reply(work());
         } catch (const std::exception& error) {
-          return to_caf(Error{.code = ErrorCode::internal, .attempted = "do a stage's work", .subject = "", .reason = error.what(), .mend = ""});
+          return to_caf(Error{.code = ErrorCode::internal,
+                              .attempted = "do a stage's work",
+                              .subject = "",
+                              .reason = error.what(),
+                              .mend = ""});
         }
       }};
     }

@@ -8,8 +8,7 @@ LayerExtractorActor::behavior_type layer_extractor(LayerExtractorActor::stateful
   self->state.workers.limit = 2;
   return {
       [self](extract_atom, const WarmupCall& call, const PulledImage& pulled) -> caf::result<IndexedImage> {
-        if (pulled.cached)
-          return IndexedImage{.image = pulled.image, .extracted = nullptr, .cached = pulled.cached};
+        if (pulled.cached) return IndexedImage{.image = pulled.image, .extracted = nullptr, .cached = pulled.cached};
         return run_on_worker<IndexedImage>(
             self, call, "extract", ExtractStage::deadline,
             [services = self->state.services, pulled](const StageContext& context) -> Result<IndexedImage> {

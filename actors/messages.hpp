@@ -4,9 +4,9 @@
 #include <caf/atom.hpp>
 #include <caf/error.hpp>
 #include <caf/meta/type_name.hpp>
-#include <caf/type_id.hpp>
 #include <caf/response_promise.hpp>
 #include <caf/stateful_actor.hpp>
+#include <caf/type_id.hpp>
 #include <caf/typed_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
 #include <caf/typed_response_promise.hpp>
@@ -57,57 +57,57 @@ inline void deliver_done(caf::typed_response_promise<void> promise) {
 }  // namespace nanobox
 
 // Values that stay on one node: they hold open files or handles of the process.
-#define NANOBOX_LOCAL_MESSAGE_TYPES(X)                                                                             \
-  X(::nanobox::ImageRequest) X(::nanobox::ResolvedImage) X(::nanobox::PulledImage) X(::nanobox::IndexedImage)       \
-  X(::nanobox::BuiltImage) X(::nanobox::Template) X(::nanobox::WarmupRequest) X(::nanobox::BootRequest)             \
-  X(::nanobox::PlacedBoot) X(::nanobox::AddressedBoot) X(::nanobox::NetworkedBoot) X(::nanobox::DiskedBoot)         \
-  X(::nanobox::StartedVm) X(::nanobox::ReadyGuest) X(::nanobox::Sandbox) X(::nanobox::ExecCommand)                  \
-  X(::nanobox::ExecOutcome) X(::nanobox::StageProgress) X(::nanobox::RunRecord) X(::nanobox::VmExit)                \
-  X(::nanobox::VmIdentity) X(::nanobox::SandboxFiles) X(std::shared_ptr<::nanobox::Vm>)                             \
-  X(std::vector<std::byte>)
+#define NANOBOX_LOCAL_MESSAGE_TYPES(X)                                                                              \
+  X(::nanobox::ImageRequest)                                                                                        \
+  X(::nanobox::ResolvedImage) X(::nanobox::PulledImage) X(::nanobox::IndexedImage) X(::nanobox::BuiltImage)         \
+      X(::nanobox::Template) X(::nanobox::WarmupRequest) X(::nanobox::BootRequest) X(::nanobox::PlacedBoot)         \
+          X(::nanobox::AddressedBoot) X(::nanobox::NetworkedBoot) X(::nanobox::DiskedBoot) X(::nanobox::StartedVm)  \
+              X(::nanobox::ReadyGuest) X(::nanobox::Sandbox) X(::nanobox::ExecCommand) X(::nanobox::ExecOutcome)    \
+                  X(::nanobox::StageProgress) X(::nanobox::RunRecord) X(::nanobox::VmExit) X(::nanobox::VmIdentity) \
+                      X(::nanobox::SandboxFiles) X(std::shared_ptr<::nanobox::Vm>) X(std::vector<std::byte>)
 #define NANOBOX_X(type) CAF_ALLOW_UNSAFE_MESSAGE_TYPE(type)
 NANOBOX_LOCAL_MESSAGE_TYPES(NANOBOX_X)
 #undef NANOBOX_X
 
 CAF_BEGIN_TYPE_ID_BLOCK(nanobox, caf::first_custom_type_id)
-  CAF_ADD_TYPE_ID(nanobox, (nanobox::ErrorCode))
-  CAF_ADD_TYPE_ID(nanobox, (nanobox::FieldError))
-  CAF_ADD_TYPE_ID(nanobox, (nanobox::Error))
-  CAF_ADD_ATOM(nanobox, nanobox, resolve_atom, "resolve")
-  CAF_ADD_ATOM(nanobox, nanobox, pull_atom, "pull")
-  CAF_ADD_ATOM(nanobox, nanobox, extract_atom, "extract")
-  CAF_ADD_ATOM(nanobox, nanobox, build_atom, "build")
-  CAF_ADD_ATOM(nanobox, nanobox, publish_atom, "publish")
-  CAF_ADD_ATOM(nanobox, nanobox, place_atom, "place")
-  CAF_ADD_ATOM(nanobox, nanobox, address_atom, "address")
-  CAF_ADD_ATOM(nanobox, nanobox, network_atom, "network")
-  CAF_ADD_ATOM(nanobox, nanobox, disk_atom, "disk")
-  CAF_ADD_ATOM(nanobox, nanobox, vm_atom, "vm")
-  CAF_ADD_ATOM(nanobox, nanobox, shake_atom, "handshake")
-  CAF_ADD_ATOM(nanobox, nanobox, config_atom, "configure")
-  CAF_ADD_ATOM(nanobox, nanobox, undo_atom, "undo")
-  CAF_ADD_ATOM(nanobox, nanobox, progress_atom, "progress")
-  CAF_ADD_ATOM(nanobox, nanobox, cancel_atom, "cancel")
-  CAF_ADD_ATOM(nanobox, nanobox, work_atom, "work")
-  CAF_ADD_ATOM(nanobox, nanobox, retry_atom, "retry")
-  CAF_ADD_ATOM(nanobox, nanobox, record_atom, "record")
-  CAF_ADD_ATOM(nanobox, nanobox, warmup_atom, "warmup")
-  CAF_ADD_ATOM(nanobox, nanobox, create_atom, "create")
-  CAF_ADD_ATOM(nanobox, nanobox, remove_atom, "remove")
-  CAF_ADD_ATOM(nanobox, nanobox, exec_atom, "exec")
-  CAF_ADD_ATOM(nanobox, nanobox, keep_atom, "keepalive")
-  CAF_ADD_ATOM(nanobox, nanobox, adopt_atom, "adopt")
-  CAF_ADD_ATOM(nanobox, nanobox, end_atom, "end")
-  CAF_ADD_ATOM(nanobox, nanobox, ended_atom, "ended")
-  CAF_ADD_ATOM(nanobox, nanobox, expire_atom, "expire")
-  CAF_ADD_ATOM(nanobox, nanobox, bytes_atom, "bytes")
-  CAF_ADD_ATOM(nanobox, nanobox, ready_atom, "ready")
-  CAF_ADD_ATOM(nanobox, nanobox, exit_atom, "exit")
-  CAF_ADD_ATOM(nanobox, nanobox, disk_error_atom, "diskerror")
-  CAF_ADD_ATOM(nanobox, nanobox, tick_atom, "tick")
-  CAF_ADD_ATOM(nanobox, nanobox, start_atom, "start")
-  CAF_ADD_ATOM(nanobox, nanobox, drain_atom, "drain")
-  CAF_ADD_ATOM(nanobox, nanobox, console_atom, "console")
+CAF_ADD_TYPE_ID(nanobox, (nanobox::ErrorCode))
+CAF_ADD_TYPE_ID(nanobox, (nanobox::FieldError))
+CAF_ADD_TYPE_ID(nanobox, (nanobox::Error))
+CAF_ADD_ATOM(nanobox, nanobox, resolve_atom, "resolve")
+CAF_ADD_ATOM(nanobox, nanobox, pull_atom, "pull")
+CAF_ADD_ATOM(nanobox, nanobox, extract_atom, "extract")
+CAF_ADD_ATOM(nanobox, nanobox, build_atom, "build")
+CAF_ADD_ATOM(nanobox, nanobox, publish_atom, "publish")
+CAF_ADD_ATOM(nanobox, nanobox, place_atom, "place")
+CAF_ADD_ATOM(nanobox, nanobox, address_atom, "address")
+CAF_ADD_ATOM(nanobox, nanobox, network_atom, "network")
+CAF_ADD_ATOM(nanobox, nanobox, disk_atom, "disk")
+CAF_ADD_ATOM(nanobox, nanobox, vm_atom, "vm")
+CAF_ADD_ATOM(nanobox, nanobox, shake_atom, "handshake")
+CAF_ADD_ATOM(nanobox, nanobox, config_atom, "configure")
+CAF_ADD_ATOM(nanobox, nanobox, undo_atom, "undo")
+CAF_ADD_ATOM(nanobox, nanobox, progress_atom, "progress")
+CAF_ADD_ATOM(nanobox, nanobox, cancel_atom, "cancel")
+CAF_ADD_ATOM(nanobox, nanobox, work_atom, "work")
+CAF_ADD_ATOM(nanobox, nanobox, retry_atom, "retry")
+CAF_ADD_ATOM(nanobox, nanobox, record_atom, "record")
+CAF_ADD_ATOM(nanobox, nanobox, warmup_atom, "warmup")
+CAF_ADD_ATOM(nanobox, nanobox, create_atom, "create")
+CAF_ADD_ATOM(nanobox, nanobox, remove_atom, "remove")
+CAF_ADD_ATOM(nanobox, nanobox, exec_atom, "exec")
+CAF_ADD_ATOM(nanobox, nanobox, keep_atom, "keepalive")
+CAF_ADD_ATOM(nanobox, nanobox, adopt_atom, "adopt")
+CAF_ADD_ATOM(nanobox, nanobox, end_atom, "end")
+CAF_ADD_ATOM(nanobox, nanobox, ended_atom, "ended")
+CAF_ADD_ATOM(nanobox, nanobox, expire_atom, "expire")
+CAF_ADD_ATOM(nanobox, nanobox, bytes_atom, "bytes")
+CAF_ADD_ATOM(nanobox, nanobox, ready_atom, "ready")
+CAF_ADD_ATOM(nanobox, nanobox, exit_atom, "exit")
+CAF_ADD_ATOM(nanobox, nanobox, disk_error_atom, "diskerror")
+CAF_ADD_ATOM(nanobox, nanobox, tick_atom, "tick")
+CAF_ADD_ATOM(nanobox, nanobox, start_atom, "start")
+CAF_ADD_ATOM(nanobox, nanobox, drain_atom, "drain")
+CAF_ADD_ATOM(nanobox, nanobox, console_atom, "console")
 CAF_END_TYPE_ID_BLOCK(nanobox)
 
 CAF_ERROR_CODE_ENUM(nanobox::ErrorCode, "nanobox")

@@ -34,13 +34,19 @@ Result<void> load_templates(const Services& services) {
     if (entry->usable() && !rooted) {
       entry->rootfs = {};
       entry->status = TemplateStatus::failed;
-      entry->error = Error{.code = ErrorCode::template_not_ready, .attempted = "load template", .subject = entry->name,
-                           .reason = "its root is not in the cache any more", .mend = "warm it up again"};
+      entry->error = Error{.code = ErrorCode::template_not_ready,
+                           .attempted = "load template",
+                           .subject = entry->name,
+                           .reason = "its root is not in the cache any more",
+                           .mend = "warm it up again"};
     } else if (entry->status != TemplateStatus::ready && rooted && !entry->error) {
       entry->status = TemplateStatus::ready;  // a newer version was on its way; this one is whole
     } else if (entry->status != TemplateStatus::ready && !entry->error) {
-      entry->error = Error{.code = ErrorCode::cancelled, .attempted = "warm up template", .subject = entry->name,
-                           .reason = "the server ended meanwhile", .mend = "warm it up again"};
+      entry->error = Error{.code = ErrorCode::cancelled,
+                           .attempted = "warm up template",
+                           .subject = entry->name,
+                           .reason = "the server ended meanwhile",
+                           .mend = "warm it up again"};
     }
     services.boards->templates.publish(record.key, *entry);
   }

@@ -14,8 +14,11 @@ using Self = NodeAgentActor::stateful_pointer<NodeAgentState>;
 constexpr std::chrono::seconds kEndDeadline{30};
 
 Error no_vm(const std::string& sandbox_id) {
-  return {.code = ErrorCode::sandbox_not_running, .attempted = "use sandbox", .subject = sandbox_id,
-          .reason = "it has no VM on this node", .mend = ""};
+  return {.code = ErrorCode::sandbox_not_running,
+          .attempted = "use sandbox",
+          .subject = sandbox_id,
+          .reason = "it has no VM on this node",
+          .mend = ""};
 }
 
 VmSupervisorActor supervisor_of(Self self, const std::string& sandbox_id) {
@@ -26,10 +29,10 @@ VmSupervisorActor supervisor_of(Self self, const std::string& sandbox_id) {
   return supervisor;
 }
 
-/// Ends a VM that an earlier daemon left and nobody supervises.
-Result<caf::unit_t> end_stray(const Services& services, const std::string& sandbox_id) {
+/// Ends a VM that an earlier daemon left and nobody supervises. @returns whether there was one
+Result<bool> end_stray(const Services& services, const std::string& sandbox_id) {
   const auto row = NANOBOX_TRY(services.node_store->vm(sandbox_id));
-  if (!row || !services.driver) return caf::unit;
+  if (!row || !services.driver) return false;
   const auto identity = NANOBOX_TRY(vm_identity_from_json(row->identity));
   struct Gone {
     std::mutex mutex;
@@ -48,11 +51,11 @@ Result<caf::unit_t> end_stray(const Services& services, const std::string& sandb
     gone->changed.notify_all();
   };
   auto vm = services.driver->adopt(identity, std::move(events));
-  if (!vm) return caf::unit;  // it is not there any more
+  if (!vm) return false;  // it is not there any more
   (*vm)->end();
   std::unique_lock lock(gone->mutex);
   gone->changed.wait_for(lock, kEndDeadline / 2, [&] { return gone->gone; });
-  return caf::unit;
+  return true;
 }
 
 /// Removes what the sandbox has on this node, its VM being gone.
@@ -89,8 +92,9 @@ void end_vm(Self self, const std::string& sandbox_id, Next next) {
             });
     return;
   }
-  request_job(self, kEndDeadline, [services = self->state.services, sandbox_id] { return end_stray(*services, sandbox_id); })
-      .then([next](caf::unit_t) mutable { next(); }, [next](caf::error&) mutable { next(); });
+  request_job(self, kEndDeadline, [services = self->state.services, sandbox_id] {
+    return end_stray(*services, sandbox_id);
+  }).then([next](bool) mutable { next(); }, [next](caf::error&) mutable { next(); });
 }
 
 }  // namespace

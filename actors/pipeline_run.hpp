@@ -43,8 +43,11 @@ void publish_record(Self* self) {
 }
 
 inline Error cancelled_error(const RunRecord& record) {
-  return {.code = ErrorCode::cancelled, .attempted = "run " + record.pipeline + " of", .subject = record.subject,
-          .reason = "it was cancelled", .mend = ""};
+  return {.code = ErrorCode::cancelled,
+          .attempted = "run " + record.pipeline + " of",
+          .subject = record.subject,
+          .reason = "it was cancelled",
+          .mend = ""};
 }
 
 template <class P, class Self>

@@ -15,8 +15,8 @@ constexpr std::chrono::hours kFailedKept{1};
 constexpr std::chrono::seconds kEndDeadline{60};
 
 Result<void> store(Self self, const Sandbox& sandbox) {
-  NANOBOX_TRY(put_record(*self->state.services->control_store, kSandboxKind, sandbox.id, sandbox.owner,
-                         to_record(sandbox)));
+  NANOBOX_TRY(
+      put_record(*self->state.services->control_store, kSandboxKind, sandbox.id, sandbox.owner, to_record(sandbox)));
   self->state.services->boards->sandboxes.publish(sandbox.id, sandbox);
   return {};
 }
@@ -28,8 +28,11 @@ void forget(Self self, const std::string& id) {
 }
 
 Error not_found(const std::string& id) {
-  return {.code = ErrorCode::sandbox_not_found, .attempted = "find sandbox", .subject = id,
-          .reason = "there is none with that id", .mend = "GET /api/v1/sandboxes lists them"};
+  return {.code = ErrorCode::sandbox_not_found,
+          .attempted = "find sandbox",
+          .subject = id,
+          .reason = "there is none with that id",
+          .mend = "GET /api/v1/sandboxes lists them"};
 }
 
 /// Looks at the deadlines once the next of them has passed.
@@ -42,15 +45,21 @@ caf::result<Sandbox> create(Self self, BootRequest request) {
   auto& state = self->state;
   auto& sandbox = request.sandbox;
   if (!state.drain_mode.empty())
-    return to_caf({.code = ErrorCode::shutting_down, .attempted = "create a sandbox", .subject = "",
-                   .reason = "the server is stopping", .mend = "try again later"});
+    return to_caf({.code = ErrorCode::shutting_down,
+                   .attempted = "create a sandbox",
+                   .subject = "",
+                   .reason = "the server is stopping",
+                   .mend = "try again later"});
   const auto entry = state.services->boards->templates.find(template_key(sandbox.owner, sandbox.template_name));
   if (!entry)
-    return to_caf({.code = ErrorCode::template_not_found, .attempted = "create a sandbox from template",
-                   .subject = sandbox.template_name, .reason = "no template has that name",
+    return to_caf({.code = ErrorCode::template_not_found,
+                   .attempted = "create a sandbox from template",
+                   .subject = sandbox.template_name,
+                   .reason = "no template has that name",
                    .mend = "POST /api/v1/templates/warmup makes one"});
   if (!entry->usable())
-    return to_caf({.code = ErrorCode::template_not_ready, .attempted = "create a sandbox from template",
+    return to_caf({.code = ErrorCode::template_not_ready,
+                   .attempted = "create a sandbox from template",
                    .subject = sandbox.template_name,
                    .reason = "it is " + std::string(to_string(entry->status)),
                    .mend = "wait until its status says ready"});
@@ -63,11 +72,14 @@ caf::result<Sandbox> create(Self self, BootRequest request) {
   sandbox.created_at = wall_now();
   if (state.services->driver) sandbox.vmm = to_string(state.services->driver->kind());
   if ((static_cast<std::uint64_t>(sandbox.resources.disk_mb) << 20) < entry->rootfs.size_bytes)
-    return to_caf({.code = ErrorCode::invalid_value, .attempted = "create a sandbox", .subject = "",
-                   .reason = "disk_mb is below the root's size",
-                   .mend = "ask for at least " + std::to_string((entry->rootfs.size_bytes >> 20) + 1) + " MiB",
-                   .fields = {{"/resources/disk_mb",
-                               "must be at least " + std::to_string((entry->rootfs.size_bytes + (1 << 20) - 1) >> 20)}}});
+    return to_caf(
+        {.code = ErrorCode::invalid_value,
+         .attempted = "create a sandbox",
+         .subject = "",
+         .reason = "disk_mb is below the root's size",
+         .mend = "ask for at least " + std::to_string((entry->rootfs.size_bytes >> 20) + 1) + " MiB",
+         .fields = {{"/resources/disk_mb",
+                     "must be at least " + std::to_string((entry->rootfs.size_bytes + (1 << 20) - 1) >> 20)}}});
   if (auto stored = store(self, sandbox); !stored) return to_caf(stored.error());
   const auto stages = BootPipeline::describe();
   auto record = make_run("boot", sandbox.id, sandbox.owner, state.services->node_id, {stages.begin(), stages.end()});
@@ -129,10 +141,12 @@ void end_on_node(Self self, const std::string& id) {
     if (state.booting.empty() && state.removing.empty())
       for (auto& promise : std::exchange(state.draining, {})) deliver_done(promise);
   };
-  self->request(self->state.concerns.node_agent, kEndDeadline, end_atom_v, id).then([over] { over(); }, [over, id](caf::error& error) {
-    spdlog::error("{}", describe(from_caf(error, "end sandbox " + id)));
-    over();
-  });
+  self->request(self->state.concerns.node_agent, kEndDeadline, end_atom_v, id)
+      .then([over] { over(); },
+            [over, id](caf::error& error) {
+              spdlog::error("{}", describe(from_caf(error, "end sandbox " + id)));
+              over();
+            });
 }
 
 caf::result<void> remove(Self self, const std::string& id) {
@@ -154,8 +168,11 @@ caf::result<Sandbox> keepalive(Self self, const std::string& id, std::uint32_t t
   const auto sandbox = self->state.services->boards->sandboxes.find(id);
   if (!sandbox) return to_caf(not_found(id));
   if (sandbox->status != SandboxStatus::running)
-    return to_caf({.code = ErrorCode::sandbox_not_running, .attempted = "keep sandbox alive", .subject = id,
-                   .reason = "it is " + std::string(to_string(sandbox->status)), .mend = ""});
+    return to_caf({.code = ErrorCode::sandbox_not_running,
+                   .attempted = "keep sandbox alive",
+                   .subject = id,
+                   .reason = "it is " + std::string(to_string(sandbox->status)),
+                   .mend = ""});
   Sandbox kept = *sandbox;
   kept.timeout_sec = timeout_sec;
   kept.expires_at = wall_now() + std::chrono::seconds(timeout_sec);
@@ -167,8 +184,10 @@ caf::result<Sandbox> keepalive(Self self, const std::string& id, std::uint32_t t
 void expire(Self self) {
   const auto now = wall_now();
   for (const auto& sandbox : self->state.services->boards->sandboxes.all()) {
-    const bool expired = sandbox->status == SandboxStatus::running && sandbox->expires_at && *sandbox->expires_at <= now;
-    const bool old = sandbox->status == SandboxStatus::failed && sandbox->failed_at && *sandbox->failed_at + kFailedKept <= now;
+    const bool expired =
+        sandbox->status == SandboxStatus::running && sandbox->expires_at && *sandbox->expires_at <= now;
+    const bool old =
+        sandbox->status == SandboxStatus::failed && sandbox->failed_at && *sandbox->failed_at + kFailedKept <= now;
     if (!(expired || old) || self->state.removing.contains(sandbox->id)) continue;
     spdlog::info("sandbox {}: {}", sandbox->id, expired ? "its time is over" : "failed an hour ago");
     self->state.removing[sandbox->id];

@@ -26,8 +26,8 @@ struct SandboxRegistryState {
   std::string drain_mode;  ///< empty: not draining
 };
 
-SandboxRegistryActor::behavior_type sandbox_registry(
-    SandboxRegistryActor::stateful_pointer<SandboxRegistryState> self, SharedServices services, BootConcerns concerns,
-    RunRecorderActor recorder);
+SandboxRegistryActor::behavior_type sandbox_registry(SandboxRegistryActor::stateful_pointer<SandboxRegistryState> self,
+                                                     SharedServices services, BootConcerns concerns,
+                                                     RunRecorderActor recorder);
 
 }  // namespace nanobox

@@ -31,10 +31,10 @@ struct Services {
   std::string boot_args;
   std::uint64_t min_free_mb = 1024;
   double disk_overcommit = 4.0;
-  std::uint64_t memory_budget_mb = 0;      ///< for all guests together
-  std::uint32_t first_uid = 0;             ///< VMMs' uids are first_uid + slot
+  std::uint64_t memory_budget_mb = 0;  ///< for all guests together
+  std::uint32_t first_uid = 0;         ///< VMMs' uids are first_uid + slot
 
-  std::shared_ptr<VmmDriver> driver;       ///< null: none works here; `driver_problem` says why
+  std::shared_ptr<VmmDriver> driver;  ///< null: none works here; `driver_problem` says why
   Error driver_problem;
 
   std::shared_ptr<RecordStore> control_store;

@@ -11,10 +11,15 @@ namespace {
 constexpr std::uint64_t kMiB = 1U << 20;
 
 /// Whether `wanted` fits beside `reserved`: guests' memory within the budget, disks within the overcommitted space.
-Result<void> admit(const Services& services, const std::map<std::string, Resources>& reserved, const Resources& wanted) {
+Result<void> admit(const Services& services, const std::map<std::string, Resources>& reserved,
+                   const Resources& wanted) {
   const auto refuse = [](std::string reason, std::string mend) {
-    return fail({.code = ErrorCode::no_capacity, .attempted = "place a sandbox", .subject = "", .reason = std::move(reason),
-                 .mend = std::move(mend), .retry_after_sec = 5});
+    return fail({.code = ErrorCode::no_capacity,
+                 .attempted = "place a sandbox",
+                 .subject = "",
+                 .reason = std::move(reason),
+                 .mend = std::move(mend),
+                 .retry_after_sec = 5});
   };
   std::uint64_t memory_mb = wanted.memory_mb, disk_mb = wanted.disk_mb;
   for (const auto& [id, resources] : reserved) {
@@ -41,7 +46,8 @@ Result<void> admit(const Services& services, const std::map<std::string, Resourc
 
 }  // namespace
 
-SchedulerActor::behavior_type scheduler(SchedulerActor::stateful_pointer<SchedulerState> self, SharedServices services) {
+SchedulerActor::behavior_type scheduler(SchedulerActor::stateful_pointer<SchedulerState> self,
+                                        SharedServices services) {
   self->state.services = std::move(services);
   return {
       [self](place_atom, const BootCall& call, const BootRequest& request) -> caf::result<PlacedBoot> {
@@ -74,8 +80,11 @@ NetworkKeeperActor::behavior_type network_keeper(NetworkKeeperActor::stateful_po
       [](network_atom, const BootCall&, const AddressedBoot& addressed) -> caf::result<NetworkedBoot> {
         const auto& mode = addressed.placed.request.sandbox.network_mode;
         if (mode != "isolated")
-          return to_caf({.code = ErrorCode::network_unavailable, .attempted = "give a sandbox network mode", .subject = mode,
-                         .reason = "this node makes no network interfaces", .mend = "use mode isolated"});
+          return to_caf({.code = ErrorCode::network_unavailable,
+                         .attempted = "give a sandbox network mode",
+                         .subject = mode,
+                         .reason = "this node makes no network interfaces",
+                         .mend = "use mode isolated"});
         return NetworkedBoot{.addressed = addressed};
       },
       [](undo_atom, const std::string&) -> caf::result<void> { return caf::unit; },

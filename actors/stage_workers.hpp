@@ -38,7 +38,8 @@ inline std::function<void(const StageProgress&)> progress_to(const ProgressSink&
     std::mutex mutex;
     std::chrono::steady_clock::time_point next{};
   };
-  return [sink, stage = std::move(stage), throttle = std::make_shared<Throttle>(), kProgressInterval](const StageProgress& progress) {
+  return [sink, stage = std::move(stage), throttle = std::make_shared<Throttle>(),
+          kProgressInterval](const StageProgress& progress) {
     {
       const std::lock_guard lock(throttle->mutex);
       const auto now = std::chrono::steady_clock::now();
@@ -62,18 +63,20 @@ caf::result<T> run_on_worker(Self* self, const WarmupCall& call, std::string sta
                        .deadline = std::chrono::steady_clock::now() + deadline};
   auto start = [self, promise, context, work, deadline, run_id = call.run_id]() mutable {
     ++self->state.workers.busy;
-    request_job(self, deadline, [work, context]() mutable -> Result<T> {
-      NANOBOX_TRY(context.check("start a stage"));
-      return work(context);
-    }).then(
-        [self, promise](T& value) mutable {
-          self->state.workers.finished();
-          promise.deliver(std::move(value));
-        },
-        [self, promise](caf::error& error) mutable {
-          self->state.workers.finished();
-          promise.deliver(error);
-        });
+    request_job(self, deadline,
+                [work, context]() mutable -> Result<T> {
+                  NANOBOX_TRY(context.check("start a stage"));
+                  return work(context);
+                })
+        .then(
+            [self, promise](T& value) mutable {
+              self->state.workers.finished();
+              promise.deliver(std::move(value));
+            },
+            [self, promise](caf::error& error) mutable {
+              self->state.workers.finished();
+              promise.deliver(error);
+            });
   };
   if (self->state.workers.busy < self->state.workers.limit)
     start();

@@ -43,15 +43,21 @@ bool nothing_to_do(const Services& services, const Template& entry, const Warmup
 caf::result<WarmupAnswer> warmup(Self self, const WarmupRequest& request) {
   auto& state = self->state;
   if (state.stopping)
-    return to_caf({.code = ErrorCode::shutting_down, .attempted = "warm up", .subject = request.name,
-                   .reason = "the server is stopping", .mend = "try again later"});
+    return to_caf({.code = ErrorCode::shutting_down,
+                   .attempted = "warm up",
+                   .subject = request.name,
+                   .reason = "the server is stopping",
+                   .mend = "try again later"});
   const auto key = template_key(request.owner, request.name);
   if (const auto running = state.running.find(key); running != state.running.end()) {
     if (same_wishes(running->second.request, request))
       return WarmupAnswer{
           .name = request.name, .operation_id = running->second.run_id, .status = TemplateStatus::running};
-    return to_caf({.code = ErrorCode::conflict, .attempted = "warm up template", .subject = request.name,
-                   .reason = "another warmup of that name is on its way", .mend = "wait for it, or use another name"});
+    return to_caf({.code = ErrorCode::conflict,
+                   .attempted = "warm up template",
+                   .subject = request.name,
+                   .reason = "another warmup of that name is on its way",
+                   .mend = "wait for it, or use another name"});
   }
   const auto old = state.services->boards->templates.find(key);
   if (old && nothing_to_do(*state.services, *old, request))
@@ -73,11 +79,10 @@ caf::result<WarmupAnswer> warmup(Self self, const WarmupRequest& request) {
                           .layer_extractor = state.layer_extractor,
                           .ext4_builder = state.ext4_builder,
                           .template_registry = TemplateRegistryActor(self)};
-  auto record = make_run("warmup", request.name, request.owner, state.services->node_id,
-                         [] {
-                           const auto stages = WarmupPipeline::describe();
-                           return std::vector(stages.begin(), stages.end());
-                         }());
+  auto record = make_run("warmup", request.name, request.owner, state.services->node_id, [] {
+    const auto stages = WarmupPipeline::describe();
+    return std::vector(stages.begin(), stages.end());
+  }());
   entry.operation_id = record.id;
   if (auto stored = store(self, entry); !stored) return to_caf(stored.error());
   state.services->boards->runs.publish(record.id, record);
@@ -136,11 +141,17 @@ caf::result<void> remove(Self self, const std::string& owner, const std::string&
   const auto key = template_key(owner, name);
   const auto entry = state.services->boards->templates.find(key);
   if (!entry)
-    return to_caf({.code = ErrorCode::template_not_found, .attempted = "remove template", .subject = name,
-                   .reason = "no template has that name", .mend = "GET /api/v1/templates lists them"});
+    return to_caf({.code = ErrorCode::template_not_found,
+                   .attempted = "remove template",
+                   .subject = name,
+                   .reason = "no template has that name",
+                   .mend = "GET /api/v1/templates lists them"});
   if (state.running.contains(key))
-    return to_caf({.code = ErrorCode::template_in_use, .attempted = "remove template", .subject = name,
-                   .reason = "a warmup of it is on its way", .mend = "wait for it"});
+    return to_caf({.code = ErrorCode::template_in_use,
+                   .attempted = "remove template",
+                   .subject = name,
+                   .reason = "a warmup of it is on its way",
+                   .mend = "wait for it"});
   std::size_t sandboxes = 0, others = 0;
   for (const auto& sandbox : state.services->boards->sandboxes.all()) {
     if (sandbox->rootfs_identity != entry->rootfs.identity) continue;
@@ -148,7 +159,9 @@ caf::result<void> remove(Self self, const std::string& owner, const std::string&
     if (sandbox->template_name == name && sandbox->owner == owner) ++sandboxes;
   }
   if (sandboxes != 0 && !force)
-    return to_caf({.code = ErrorCode::template_in_use, .attempted = "remove template", .subject = name,
+    return to_caf({.code = ErrorCode::template_in_use,
+                   .attempted = "remove template",
+                   .subject = name,
                    .reason = std::to_string(sandboxes) + " sandboxes stand on it",
                    .mend = "end them first, or add ?force=1: the files then stay until the last of them is gone"});
   if (auto gone = delete_record(*state.services->control_store, kTemplateKind, key); !gone) return to_caf(gone.error());

@@ -17,8 +17,13 @@ constexpr std::chrono::milliseconds kHelloRepeat{50};
 constexpr std::chrono::seconds kGuestDeadline{110};
 constexpr std::size_t kConsoleTail = 2048;
 
-Error error_of(ErrorCode code, std::string attempted, const std::string& id, std::string reason, std::string mend = "") {
-  return {.code = code, .attempted = std::move(attempted), .subject = id, .reason = std::move(reason), .mend = std::move(mend)};
+Error error_of(ErrorCode code, std::string attempted, const std::string& id, std::string reason,
+               std::string mend = "") {
+  return {.code = code,
+          .attempted = std::move(attempted),
+          .subject = id,
+          .reason = std::move(reason),
+          .mend = std::move(mend)};
 }
 
 /// Sends what the session has to say.
@@ -49,7 +54,8 @@ void give_up(Self self, const Error& error) {
   if (was_running && state.sink) {
     std::string reason = describe(error);
     if (state.vm)
-      if (auto tail = state.vm->console_tail(kConsoleTail); !tail.empty()) reason += "; the console's last lines:\n" + tail;
+      if (auto tail = state.vm->console_tail(kConsoleTail); !tail.empty())
+        reason += "; the console's last lines:\n" + tail;
     self->send(state.sink, ended_atom_v, state.sandbox_id, reason);
   }
 }
@@ -58,8 +64,7 @@ VmEvents events_for(Self self) {
   // A weak handle: events of a VM do not keep a supervisor alive that nobody wants any more.
   const caf::actor_addr address = self->address();
   const auto tell = [address](auto... message) {
-    if (const auto supervisor = caf::actor_cast<caf::actor>(address))
-      caf::anon_send(supervisor, std::move(message)...);
+    if (const auto supervisor = caf::actor_cast<caf::actor>(address)) caf::anon_send(supervisor, std::move(message)...);
   };
   VmEvents events;
   events.on_ready = [tell] { tell(ready_atom_v); };
@@ -103,8 +108,8 @@ caf::result<StartedVm> start(Self self, const DiskedBoot& disked) {
   auto promise = self->make_response_promise<StartedVm>();
   state.starting = true;
   request_job(self, kStartDeadline,
-              [services = state.services, spec = std::move(spec), events = events_for(self)]() mutable
-              -> Result<std::shared_ptr<Vm>> {
+              [services = state.services, spec = std::move(spec),
+               events = events_for(self)]() mutable -> Result<std::shared_ptr<Vm>> {
                 if (!services->driver) return fail(services->driver_problem);
                 const auto uid = NANOBOX_TRY(services->node_store->lease("uid", services->first_uid,
                                                                          services->first_uid + 65535, spec.sandbox_id));
@@ -151,18 +156,20 @@ void ready_if_complete(Self self) {
 caf::result<Sandbox> configure(Self self, const ReadyGuest& ready) {
   auto& state = self->state;
   if (state.ended) return to_caf(*state.ended);
-  ConfigureMessage message{.sandbox_id = ready.sandbox.id,
-                           .hostname = ready.sandbox.id,
-                           .resolver = state.services->dns_server,
-                           .env = ready.image.env,
-                           .cwd = ready.image.working_dir,
-                           .user = ready.image.user,
-                           .clock_ns = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                                                      std::chrono::system_clock::now().time_since_epoch())
-                                                                      .count()),
-                           .entropy = {},
-                           .generation = ready.sandbox.generation};
-  while (::getrandom(message.entropy.data(), message.entropy.size(), 0) != static_cast<ssize_t>(message.entropy.size())) {
+  ConfigureMessage message{
+      .sandbox_id = ready.sandbox.id,
+      .hostname = ready.sandbox.id,
+      .resolver = state.services->dns_server,
+      .env = ready.image.env,
+      .cwd = ready.image.working_dir,
+      .user = ready.image.user,
+      .clock_ns = static_cast<std::uint64_t>(
+          std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch())
+              .count()),
+      .entropy = {},
+      .generation = ready.sandbox.generation};
+  while (::getrandom(message.entropy.data(), message.entropy.size(), 0) !=
+         static_cast<ssize_t>(message.entropy.size())) {
   }
   for (const auto& [name, value] : ready.sandbox.env) message.env.push_back(name + "=" + value);
   if (auto sent = state.session->configure(message); !sent) return to_caf(sent.error());
@@ -178,9 +185,11 @@ void finish_exec(Self self, std::uint32_t stream, const StreamExit& exit) {
   if (found == self->state.execs.end()) return;
   auto& exec = found->second;
   exec.outcome.signal = static_cast<std::int32_t>(exit.signal);
-  exec.outcome.exit_code = exit.signal != 0 ? 128 + static_cast<std::int32_t>(exit.signal) : static_cast<std::int32_t>(exit.exit_code);
+  exec.outcome.exit_code =
+      exit.signal != 0 ? 128 + static_cast<std::int32_t>(exit.signal) : static_cast<std::int32_t>(exit.exit_code);
   exec.outcome.timed_out = exit.timed_out;
-  exec.outcome.duration_ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - exec.started).count();
+  exec.outcome.duration_ms =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - exec.started).count();
   exec.promise.deliver(std::move(exec.outcome));
   self->state.execs.erase(found);
 }
@@ -188,15 +197,28 @@ void finish_exec(Self self, std::uint32_t stream, const StreamExit& exit) {
 Error refusal(const std::string& id, const StreamError& error) {
   switch (error.reason) {
     case NANOBOX_REASON_CWD_NOT_FOUND:
-      return {.code = ErrorCode::cwd_not_found, .attempted = "run a command in", .subject = id, .reason = error.text,
-              .mend = "name a folder that exists", .fields = {{"/cwd", error.text}}};
+      return {.code = ErrorCode::cwd_not_found,
+              .attempted = "run a command in",
+              .subject = id,
+              .reason = error.text,
+              .mend = "name a folder that exists",
+              .fields = {{"/cwd", error.text}}};
     case NANOBOX_REASON_USER_NOT_FOUND:
-      return {.code = ErrorCode::user_not_found, .attempted = "run a command in", .subject = id, .reason = error.text,
-              .mend = "name a user of the image, or a numeric id", .fields = {{"/user", error.text}}};
+      return {.code = ErrorCode::user_not_found,
+              .attempted = "run a command in",
+              .subject = id,
+              .reason = error.text,
+              .mend = "name a user of the image, or a numeric id",
+              .fields = {{"/user", error.text}}};
     case NANOBOX_REASON_NO_RESOURCES:
-      return {.code = ErrorCode::no_capacity, .attempted = "run a command in", .subject = id, .reason = error.text,
-              .mend = "end other commands first", .retry_after_sec = 1};
-    default: return error_of(ErrorCode::command_invalid, "run a command in", id, error.text);
+      return {.code = ErrorCode::no_capacity,
+              .attempted = "run a command in",
+              .subject = id,
+              .reason = error.text,
+              .mend = "end other commands first",
+              .retry_after_sec = 1};
+    default:
+      return error_of(ErrorCode::command_invalid, "run a command in", id, error.text);
   }
 }
 
@@ -243,8 +265,13 @@ caf::result<ExecOutcome> exec(Self self, const std::string& id, const ExecComman
   auto& state = self->state;
   if (state.ended) return to_caf(*state.ended);
   if (!state.configured)
-    return to_caf(error_of(ErrorCode::sandbox_not_running, "run a command in", state.sandbox_id, "it is not configured yet"));
-  ExecRequest request{.argv = {command.command}, .env = {}, .cwd = command.cwd, .user = command.user, .deadline_ms = command.timeout_ms};
+    return to_caf(
+        error_of(ErrorCode::sandbox_not_running, "run a command in", state.sandbox_id, "it is not configured yet"));
+  ExecRequest request{.argv = {command.command},
+                      .env = {},
+                      .cwd = command.cwd,
+                      .user = command.user,
+                      .deadline_ms = command.timeout_ms};
   request.argv.insert(request.argv.end(), command.args.begin(), command.args.end());
   for (const auto& [name, value] : command.env) request.env.push_back(name + "=" + value);
   const auto stream = state.session->open_exec(request);
@@ -264,11 +291,12 @@ caf::result<ExecOutcome> exec(Self self, const std::string& id, const ExecComman
 
 caf::result<void> adopt(Self self, const VmIdentity& identity) {
   auto promise = self->make_response_promise<void>();
-  request_job(self, kStartDeadline,
-              [services = self->state.services, identity, events = events_for(self)]() mutable -> Result<std::shared_ptr<Vm>> {
-                if (!services->driver) return fail(services->driver_problem);
-                return std::shared_ptr<Vm>(NANOBOX_TRY(services->driver->adopt(identity, std::move(events))));
-              })
+  request_job(
+      self, kStartDeadline,
+      [services = self->state.services, identity, events = events_for(self)]() mutable -> Result<std::shared_ptr<Vm>> {
+        if (!services->driver) return fail(services->driver_problem);
+        return std::shared_ptr<Vm>(NANOBOX_TRY(services->driver->adopt(identity, std::move(events))));
+      })
       .then(
           [self, promise](std::shared_ptr<Vm>& vm) mutable {
             self->state.vm = std::move(vm);
@@ -287,10 +315,11 @@ void vm_exited(Self self, const VmExit& exit) {
   auto& state = self->state;
   if (!state.ended) {
     const auto code = exit.guest_panicked ? ErrorCode::guest_panicked : ErrorCode::vmm_failed;
-    auto error = error_of(state.disk_problem.empty() ? code : ErrorCode::host_disk_full, "run the VM of", state.sandbox_id,
-                          state.disk_problem.empty() ? exit.reason : state.disk_problem);
+    auto error = error_of(state.disk_problem.empty() ? code : ErrorCode::host_disk_full, "run the VM of",
+                          state.sandbox_id, state.disk_problem.empty() ? exit.reason : state.disk_problem);
     if (!state.configured && state.vm)
-      if (auto tail = state.vm->console_tail(kConsoleTail); !tail.empty()) error.reason += "; the console's last lines:\n" + tail;
+      if (auto tail = state.vm->console_tail(kConsoleTail); !tail.empty())
+        error.reason += "; the console's last lines:\n" + tail;
     give_up(self, error);
   }
   state.vm.reset();
@@ -300,7 +329,8 @@ void vm_exited(Self self, const VmExit& exit) {
 caf::result<void> end(Self self) {
   auto& state = self->state;
   state.ending = true;
-  if (!state.ended) give_up(self, error_of(ErrorCode::sandbox_not_running, "use sandbox", state.sandbox_id, "it was ended"));
+  if (!state.ended)
+    give_up(self, error_of(ErrorCode::sandbox_not_running, "use sandbox", state.sandbox_id, "it was ended"));
   if (!state.vm && !state.starting) return caf::unit;
   state.enders.push_back(self->make_response_promise<void>());
   auto promise = state.enders.back();
@@ -332,7 +362,8 @@ VmSupervisorActor::behavior_type vm_supervisor(Self self, SharedServices service
         for (auto it = execs.begin(); it != execs.end(); ++it) {
           if (it->second.id != id) continue;
           self->state.session->close(it->first);
-          it->second.promise.deliver(to_caf(error_of(ErrorCode::cancelled, "run a command in", self->state.sandbox_id, "the client left")));
+          it->second.promise.deliver(
+              to_caf(error_of(ErrorCode::cancelled, "run a command in", self->state.sandbox_id, "the client left")));
           execs.erase(it);
           break;
         }
@@ -345,7 +376,9 @@ VmSupervisorActor::behavior_type vm_supervisor(Self self, SharedServices service
       [self](ready_atom) {
         auto& state = self->state;
         if (std::exchange(state.ready_mark, true)) return;
-        state.boot_time_ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - state.received).count();
+        state.boot_time_ms =
+            std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - state.received)
+                .count();
         if (state.session && !state.session->up()) {
           state.session->repeat_hello();
           flush(self);
@@ -367,15 +400,17 @@ VmSupervisorActor::behavior_type vm_supervisor(Self self, SharedServices service
       [self](exit_atom, const VmExit& exit) { vm_exited(self, exit); },
       [self](disk_error_atom, bool nospace) {
         self->state.disk_problem = nospace ? "the host's disk is full" : "the host failed to read or write the disk";
-        give_up(self, error_of(nospace ? ErrorCode::host_disk_full : ErrorCode::io_failed, "run the VM of", self->state.sandbox_id,
-                               self->state.disk_problem, nospace ? "free space on the host" : ""));
+        give_up(self,
+                error_of(nospace ? ErrorCode::host_disk_full : ErrorCode::io_failed, "run the VM of",
+                         self->state.sandbox_id, self->state.disk_problem, nospace ? "free space on the host" : ""));
       },
       [self](tick_atom) {
         auto& state = self->state;
         if (!state.session || state.session->up() || state.ended || !state.vm) return;
         if (std::chrono::steady_clock::now() > state.received + kGuestDeadline) {
           give_up(self, error_of(ErrorCode::guest_timeout, "reach the guest of", state.sandbox_id,
-                                 "it did not answer on its channel; the console's last lines:\n" + state.vm->console_tail(kConsoleTail)));
+                                 "it did not answer on its channel; the console's last lines:\n" +
+                                     state.vm->console_tail(kConsoleTail)));
           return;
         }
         // What was written before the guest opened its port may be lost: ask again.

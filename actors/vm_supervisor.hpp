@@ -30,7 +30,7 @@ struct VmSupervisorState {
 
   bool ready_mark = false;
   bool configured = false;
-  bool ending = false;  ///< we end it: its exit is no failure
+  bool ending = false;         ///< we end it: its exit is no failure
   std::optional<Error> ended;  ///< set once the VM is gone or given up
   std::string disk_problem;
   std::chrono::steady_clock::time_point received;

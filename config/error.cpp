@@ -7,9 +7,11 @@ namespace nanobox {
 
 std::string_view to_string(ErrorCode code) {
   switch (code) {
-    case ErrorCode::none_reserved: break;
+    case ErrorCode::none_reserved:
+      break;
 #define NANOBOX_X(name) \
-  case ErrorCode::name: return #name;
+  case ErrorCode::name: \
+    return #name;
       NANOBOX_ERROR_CODES(NANOBOX_X)
 #undef NANOBOX_X
   }

@@ -272,7 +272,8 @@ Result<LoadedSettings> load_settings(const SettingsSources& sources) {
     loaded.file = sources.system_file;
   if (loaded.file) {
     const auto text = NANOBOX_TRY(read_file(*loaded.file));
-    problems = apply_toml(text, loaded.file->string(), loaded.settings, loaded.given);
+    for (auto& problem : apply_toml(text, loaded.file->string(), loaded.settings, loaded.given))
+      problems.push_back(std::move(problem));
   }
   apply_environment(sources.environment, loaded, problems);
   apply_flags(args.flags, loaded, problems);

@@ -14,13 +14,10 @@ using Texts = std::vector<std::string>;
 using Paths = std::vector<Path>;
 using Count = std::uint64_t;
 
-constexpr std::string_view kVmms[] = {"auto", "firecracker", "qemu-kvm",
-                                      "qemu-tcg"};
+constexpr std::string_view kVmms[] = {"auto", "firecracker", "qemu-kvm", "qemu-tcg"};
 constexpr std::string_view kOnShutdown[] = {"keep", "pause", "destroy"};
-constexpr std::string_view kNetworkModes[] = {"isolated", "internal",
-                                              "internet"};
-constexpr std::string_view kLogLevels[] = {"trace", "debug", "info",
-                                           "warn",  "error", "off"};
+constexpr std::string_view kNetworkModes[] = {"isolated", "internal", "internet"};
+constexpr std::string_view kLogLevels[] = {"trace", "debug", "info", "warn", "error", "off"};
 constexpr std::string_view kLogFormats[] = {"text", "json"};
 constexpr double kMaxSeconds = 30.0 * 24 * 3600;
 
@@ -148,54 +145,61 @@ std::string quoted_text(std::string_view text) {
   return out + "\"";
 }
 
-std::string toml_text(bool value) { return value ? "true" : "false"; }
-std::string toml_text(std::uint64_t value) { return std::to_string(value); }
+std::string toml_text(bool value) {
+  return value ? "true" : "false";
+}
+std::string toml_text(std::uint64_t value) {
+  return std::to_string(value);
+}
 std::string toml_text(double value) {
   char text[40];
   std::snprintf(text, sizeof text, "%.15g", value);
   const std::string_view view = text;
-  return view.find_first_of(".e") == std::string_view::npos
-             ? std::string(view) + ".0"
-             : std::string(view);
+  return view.find_first_of(".e") == std::string_view::npos ? std::string(view) + ".0" : std::string(view);
 }
-std::string toml_text(const std::string &value) { return quoted_text(value); }
-std::string toml_text(const Path &value) { return quoted_text(value.native()); }
-std::string toml_text(const ListenAddress &value) {
+std::string toml_text(const std::string& value) {
+  return quoted_text(value);
+}
+std::string toml_text(const Path& value) {
+  return quoted_text(value.native());
+}
+std::string toml_text(const ListenAddress& value) {
   return quoted_text(to_string(value));
 }
-std::string toml_text(const std::optional<ListenAddress> &value) {
+std::string toml_text(const std::optional<ListenAddress>& value) {
   return quoted_text(value ? to_string(*value) : "");
 }
-std::string toml_text(const Ipv4Subnet &value) {
+std::string toml_text(const Ipv4Subnet& value) {
   return quoted_text(to_string(value));
 }
-template <class Item> std::string toml_text(const std::vector<Item> &values) {
+template <class Item>
+std::string toml_text(const std::vector<Item>& values) {
   std::string out = "[";
-  for (const auto &value : values)
-    out += (out.size() > 1 ? ", " : "") + toml_text(value);
+  for (const auto& value : values) out += (out.size() > 1 ? ", " : "") + toml_text(value);
   return out + "]";
 }
 
-} // namespace
+}  // namespace
 
-std::span<const SettingKey> setting_keys() { return kKeys; }
-std::span<const SettingList> setting_lists() { return kLists; }
+std::span<const SettingKey> setting_keys() {
+  return kKeys;
+}
+std::span<const SettingList> setting_lists() {
+  return kLists;
+}
 
-const SettingKey *find_setting(std::string_view name) {
+const SettingKey* find_setting(std::string_view name) {
   const auto found = std::ranges::find(kKeys, name, &SettingKey::name);
   return found == std::end(kKeys) ? nullptr : found;
 }
 
-std::string environment_name(const SettingKey &key) {
+std::string environment_name(const SettingKey& key) {
   std::string name = "NANOBOX_";
-  for (const char c : key.name)
-    name += c == '.'
-                ? '_'
-                : static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+  for (const char c : key.name) name += c == '.' ? '_' : static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
   return name;
 }
 
-std::string_view type_name(const SettingKey &key) {
+std::string_view type_name(const SettingKey& key) {
   static constexpr std::string_view kNames[] = {"true or false",
                                                 "a whole number",
                                                 "a number",
@@ -210,30 +214,25 @@ std::string_view type_name(const SettingKey &key) {
   return kNames[key.place.index()];
 }
 
-std::string value_text(const SettingKey &key, const Settings &settings,
-                       std::size_t item) {
+std::string value_text(const SettingKey& key, const Settings& settings, std::size_t item) {
   // The table's places give mutable references only; nothing is changed through
   // this one.
-  auto &readable = const_cast<Settings &>(settings);
-  return std::visit(
-      [&](auto place) { return toml_text(place(readable, item)); }, key.place);
+  auto& readable = const_cast<Settings&>(settings);
+  return std::visit([&](auto place) { return toml_text(place(readable, item)); }, key.place);
 }
 
 std::string describe_settings() {
   std::string out;
   const Settings defaults;
-  for (const auto &key : setting_keys()) {
+  for (const auto& key : setting_keys()) {
     out += "  --" + std::string(key.name) + "  " + std::string(key.help);
     if (key.in_list())
       out += " (file only)";
     else
-      out += " [" +
-             (key.otherwise.empty() ? value_text(key, defaults)
-                                    : std::string(key.otherwise)) +
-             "]";
+      out += " [" + (key.otherwise.empty() ? value_text(key, defaults) : std::string(key.otherwise)) + "]";
     out += "\n";
   }
   return out;
 }
 
-} // namespace nanobox
+}  // namespace nanobox

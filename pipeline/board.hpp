@@ -15,14 +15,14 @@ namespace nanobox {
 /// Values are immutable once published. Thread-safe.
 template <class T>
 class Board {
- public:
+public:
   using Value = std::shared_ptr<const T>;
   /// Null once the key is gone.
   using Watcher = std::function<void(const Value&)>;
 
   /// Ends the watch when destroyed; no call is running or follows after that.
   class Watch {
-   public:
+  public:
     Watch() = default;
     Watch(Board* board, std::uint64_t number) : board_(board), number_(number) {}
     Watch(Watch&& other) noexcept : board_(std::exchange(other.board_, nullptr)), number_(other.number_) {}
@@ -37,7 +37,7 @@ class Board {
       if (board_ != nullptr) board_->unwatch(number_);
     }
 
-   private:
+  private:
     Board* board_ = nullptr;
     std::uint64_t number_ = 0;
   };
@@ -88,7 +88,7 @@ class Board {
     return Watch(this, last_watch_);
   }
 
- private:
+private:
   void tell(const std::string& key, const Value& value) {
     const std::lock_guard lock(watchers_mutex_);
     for (auto& [number, entry] : watchers_)

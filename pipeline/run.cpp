@@ -7,38 +7,58 @@ namespace nanobox {
 
 std::string_view to_string(Concern concern) {
   switch (concern) {
-    case Concern::image_puller: return "image_puller";
-    case Concern::layer_extractor: return "layer_extractor";
-    case Concern::ext4_builder: return "ext4_builder";
-    case Concern::template_registry: return "template_registry";
-    case Concern::scheduler: return "scheduler";
-    case Concern::ip_allocator: return "ip_allocator";
-    case Concern::network_keeper: return "network_keeper";
-    case Concern::disk_keeper: return "disk_keeper";
-    case Concern::vm_supervisor: return "vm_supervisor";
+    case Concern::image_puller:
+      return "image_puller";
+    case Concern::layer_extractor:
+      return "layer_extractor";
+    case Concern::ext4_builder:
+      return "ext4_builder";
+    case Concern::template_registry:
+      return "template_registry";
+    case Concern::scheduler:
+      return "scheduler";
+    case Concern::ip_allocator:
+      return "ip_allocator";
+    case Concern::network_keeper:
+      return "network_keeper";
+    case Concern::disk_keeper:
+      return "disk_keeper";
+    case Concern::vm_supervisor:
+      return "vm_supervisor";
   }
   return "unknown";
 }
 
 std::string_view to_string(StageStatus status) {
   switch (status) {
-    case StageStatus::pending: return "pending";
-    case StageStatus::running: return "running";
-    case StageStatus::succeeded: return "succeeded";
-    case StageStatus::failed: return "failed";
-    case StageStatus::skipped: return "skipped";
-    case StageStatus::undone: return "undone";
+    case StageStatus::pending:
+      return "pending";
+    case StageStatus::running:
+      return "running";
+    case StageStatus::succeeded:
+      return "succeeded";
+    case StageStatus::failed:
+      return "failed";
+    case StageStatus::skipped:
+      return "skipped";
+    case StageStatus::undone:
+      return "undone";
   }
   return "unknown";
 }
 
 std::string_view to_string(RunStatus status) {
   switch (status) {
-    case RunStatus::queued: return "queued";
-    case RunStatus::running: return "running";
-    case RunStatus::succeeded: return "succeeded";
-    case RunStatus::failed: return "failed";
-    case RunStatus::cancelled: return "cancelled";
+    case RunStatus::queued:
+      return "queued";
+    case RunStatus::running:
+      return "running";
+    case RunStatus::succeeded:
+      return "succeeded";
+    case RunStatus::failed:
+      return "failed";
+    case RunStatus::cancelled:
+      return "cancelled";
   }
   return "unknown";
 }
@@ -106,7 +126,7 @@ void write_stages(JsonWriter& json, const RunRecord& run) {
     put_time(json, "started_at", stage.started_at);
     put(json, "duration_ms");
     json.Int64(stage.status == StageStatus::running && stage.started_at ? (wall_now() - *stage.started_at).count()
-                                                                       : stage.duration_ms);
+                                                                        : stage.duration_ms);
     put(json, "bytes");
     json.Uint64(stage.done_bytes);
     put(json, "total_bytes");

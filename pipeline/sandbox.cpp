@@ -6,10 +6,14 @@ namespace nanobox {
 
 std::string_view to_string(SandboxStatus status) {
   switch (status) {
-    case SandboxStatus::creating: return "creating";
-    case SandboxStatus::running: return "running";
-    case SandboxStatus::stopping: return "stopping";
-    case SandboxStatus::failed: return "failed";
+    case SandboxStatus::creating:
+      return "creating";
+    case SandboxStatus::running:
+      return "running";
+    case SandboxStatus::stopping:
+      return "stopping";
+    case SandboxStatus::failed:
+      return "failed";
   }
   return "unknown";
 }
@@ -126,8 +130,7 @@ std::optional<Sandbox> sandbox_from_record(std::string_view text) {
                          .memory_mb = static_cast<std::uint32_t>(number_at(resources, "memory_mb", 512)),
                          .disk_mb = static_cast<std::uint32_t>(number_at(resources, "disk_mb", 2048))};
   }
-  if (json.HasMember("network") && json["network"].IsObject())
-    sandbox.network_mode = text_at(json["network"], "mode");
+  if (json.HasMember("network") && json["network"].IsObject()) sandbox.network_mode = text_at(json["network"], "mode");
   sandbox.env = map_at(json, "env");
   sandbox.metadata = map_at(json, "metadata");
   sandbox.boot_path = text_at(json, "boot_path");

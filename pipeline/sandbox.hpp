@@ -53,7 +53,7 @@ struct ExecCommand {
   std::string cwd;   ///< empty: the image's
   std::string user;  ///< empty: the image's
   std::string stdin_bytes;
-  std::uint64_t timeout_ms = 60'000;  ///< 0: none
+  std::uint64_t timeout_ms = 60'000;           ///< 0: none
   std::uint64_t max_output_bytes = 16U << 20;  ///< for each of stdout and stderr
 };
 

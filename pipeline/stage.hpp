@@ -57,7 +57,7 @@ struct Pipeline {
                              Tags::undo}...};
   }
 
- private:
+private:
   template <std::size_t... I>
   static constexpr bool chains(std::index_sequence<I...>) {
     return (std::is_same_v<typename Tag<I>::Output, typename Tag<I + 1>::Input> && ...);

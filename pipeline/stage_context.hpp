@@ -26,10 +26,18 @@ struct StageContext {
   /// An error (`cancelled` or `deadline_exceeded`) once the work should end, else success.
   Result<void> check(const std::string& attempted) const {
     if (stop.stop_requested())
-      return fail({.code = ErrorCode::cancelled, .attempted = attempted, .subject = "", .reason = "it was cancelled", .mend = ""});
+      return fail({.code = ErrorCode::cancelled,
+                   .attempted = attempted,
+                   .subject = "",
+                   .reason = "it was cancelled",
+                   .mend = ""});
     if (std::chrono::steady_clock::now() >= deadline)
-      return fail({.code = ErrorCode::deadline_exceeded, .attempted = attempted, .subject = "",
-                   .reason = "the stage's deadline passed", .mend = "", .transient = true});
+      return fail({.code = ErrorCode::deadline_exceeded,
+                   .attempted = attempted,
+                   .subject = "",
+                   .reason = "the stage's deadline passed",
+                   .mend = "",
+                   .transient = true});
     return {};
   }
 };

@@ -6,10 +6,14 @@ namespace nanobox {
 
 std::string_view to_string(TemplateStatus status) {
   switch (status) {
-    case TemplateStatus::queued: return "queued";
-    case TemplateStatus::running: return "running";
-    case TemplateStatus::ready: return "ready";
-    case TemplateStatus::failed: return "failed";
+    case TemplateStatus::queued:
+      return "queued";
+    case TemplateStatus::running:
+      return "running";
+    case TemplateStatus::ready:
+      return "ready";
+    case TemplateStatus::failed:
+      return "failed";
   }
   return "unknown";
 }
@@ -33,8 +37,9 @@ void put_template(JsonWriter& json, const Template& entry) {
   put_text(json, "name", entry.name);
   put_text(json, "image", entry.image);
   put_text_or_null(json, "digest", entry.digest);
-  put_text(json, "platform", entry.platform.os + "/" + entry.platform.architecture +
-                                 (entry.platform.variant.empty() ? "" : "/" + entry.platform.variant));
+  put_text(json, "platform",
+           entry.platform.os + "/" + entry.platform.architecture +
+               (entry.platform.variant.empty() ? "" : "/" + entry.platform.variant));
   put_text(json, "status", to_string(entry.status));
   put_text_or_null(json, "operation_id", entry.operation_id);
   put_error(json, "error", entry.error);

@@ -45,8 +45,8 @@ struct Template {
   bool snapshot = true;
   bool sshd = false;
   TemplateStatus status = TemplateStatus::queued;
-  std::string operation_id;     ///< the latest run
-  std::optional<Error> error;   ///< of the latest run
+  std::string operation_id;    ///< the latest run
+  std::optional<Error> error;  ///< of the latest run
   WallTime created_at{};
   WallTime updated_at{};
   // Filled by `publish`; empty until a first version is there.

@@ -12,7 +12,7 @@ namespace nanobox {
 
 struct BootRequest {
   Sandbox sandbox;
-  ImageConfig image;  ///< what commands get that do not say otherwise
+  ImageConfig image;                               ///< what commands get that do not say otherwise
   std::chrono::steady_clock::time_point received;  ///< when the server had the request; boot_time_ms counts from here
 };
 

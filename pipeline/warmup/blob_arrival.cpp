@@ -55,7 +55,11 @@ Result<void> BlobArrival::wait_complete(std::stop_token stop) const {
 }
 
 Error BlobArrival::cancelled() const {
-  return {.code = ErrorCode::cancelled, .attempted = "wait for blob", .subject = digest_, .reason = "it was cancelled", .mend = ""};
+  return {.code = ErrorCode::cancelled,
+          .attempted = "wait for blob",
+          .subject = digest_,
+          .reason = "it was cancelled",
+          .mend = ""};
 }
 
 }  // namespace nanobox

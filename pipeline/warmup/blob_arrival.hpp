@@ -19,7 +19,7 @@ namespace nanobox {
 /// Readers see bytes before the digest is verified: whatever they make of them must not be published before
 /// `wait_complete` succeeded.
 class BlobArrival {
- public:
+public:
   /// @param file  open for reading; stays valid after the file is renamed or removed
   BlobArrival(std::string digest, std::uint64_t size_bytes, UniqueFd file);
 
@@ -42,7 +42,7 @@ class BlobArrival {
   /// Blocks until the blob is verified. @errors as `wait_beyond`
   Result<void> wait_complete(std::stop_token stop) const;
 
- private:
+private:
   Error cancelled() const;
 
   const std::string digest_;

@@ -74,10 +74,10 @@ struct ImageRequest {
 
 /// An image whose manifest and configuration are known and checked. Blobs are not here yet.
 struct ResolvedImage {
-  std::string name;          ///< canonical: "docker.io/library/node:22-alpine", "oci:/dir:tag"
-  std::string digest;        ///< of the platform's manifest, "sha256:…"
+  std::string name;    ///< canonical: "docker.io/library/node:22-alpine", "oci:/dir:tag"
+  std::string digest;  ///< of the platform's manifest, "sha256:…"
   Descriptor config_descriptor;
-  std::string config_json;   ///< the configuration's exact bytes
+  std::string config_json;  ///< the configuration's exact bytes
   ImageConfig config;
   std::vector<Descriptor> layers;  ///< bottom first; as many as config.diff_ids
   std::uint64_t total_bytes() const {

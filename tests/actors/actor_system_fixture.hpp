@@ -11,8 +11,9 @@ namespace nanobox::test {
 
 /// Actors on CAF's test scheduler: no threads, and time moves only by `let_pass`.
 class ActorSystemFixture {
- public:
-  ActorSystemFixture() : system_(config_), scheduler_(dynamic_cast<caf::scheduler::test_coordinator&>(system_.scheduler())) {}
+public:
+  ActorSystemFixture()
+      : system_(config_), scheduler_(dynamic_cast<caf::scheduler::test_coordinator&>(system_.scheduler())) {}
   ~ActorSystemFixture() {
     for (auto& actor : started_) caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
     scheduler_.run();
@@ -22,7 +23,7 @@ class ActorSystemFixture {
   ActorSystemFixture(const ActorSystemFixture&) = delete;
   ActorSystemFixture& operator=(const ActorSystemFixture&) = delete;
 
- protected:
+protected:
   template <class... Arguments>
   auto start(Arguments&&... arguments) {
     auto actor = system_.spawn(std::forward<Arguments>(arguments)...);
@@ -35,7 +36,7 @@ class ActorSystemFixture {
     scheduler_.run();
   }
 
- private:
+private:
   struct TestConfig : ActorSystemConfig {
     TestConfig() { set("scheduler.policy", caf::atom("testing")); }
   };

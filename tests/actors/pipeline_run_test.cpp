@@ -10,8 +10,7 @@ namespace {
 
 /// A concern of the test: does what its script says and writes down what it was asked.
 using WorkerActor = caf::typed_actor<caf::replies_to<work_atom, std::string, int>::with<int>,
-                                     caf::replies_to<undo_atom, std::string>::with<void>,
-                                     caf::reacts_to<cancel_atom>>;
+                                     caf::replies_to<undo_atom, std::string>::with<void>, caf::reacts_to<cancel_atom>>;
 
 struct Script {
   std::vector<std::string> asked;
@@ -43,7 +42,11 @@ WorkerActor::behavior_type worker(WorkerActor::pointer self, std::shared_ptr<Scr
       [=](cancel_atom) {
         script->asked.emplace_back("cancel");
         for (auto& promise : std::exchange(script->unanswered, {}))
-          promise.deliver(to_caf({.code = ErrorCode::cancelled, .attempted = "work", .subject = "", .reason = "it was cancelled", .mend = ""}));
+          promise.deliver(to_caf({.code = ErrorCode::cancelled,
+                                  .attempted = "work",
+                                  .subject = "",
+                                  .reason = "it was cancelled",
+                                  .mend = ""}));
       },
   };
 }
@@ -91,8 +94,8 @@ RunRecorderActor::behavior_type silent_recorder() {
   return {[](record_atom, const RunRecord&) {}};
 }
 
-RunActor::behavior_type test_run(RunActor::stateful_pointer<TestRunState> self, WorkerActor to, RunRecorderActor recorder,
-                                 std::shared_ptr<Seen> seen) {
+RunActor::behavior_type test_run(RunActor::stateful_pointer<TestRunState> self, WorkerActor to,
+                                 RunRecorderActor recorder, std::shared_ptr<Seen> seen) {
   const auto stages = TestPipeline::describe();
   self->state.record = make_run("test", "subject", "admin", "node", {stages.begin(), stages.end()});
   self->state.concerns = {to};
@@ -105,14 +108,19 @@ RunActor::behavior_type test_run(RunActor::stateful_pointer<TestRunState> self, 
 }
 
 Error transient() {
-  return {.code = ErrorCode::registry_unreachable, .attempted = "work", .subject = "it", .reason = "the line broke", .mend = "", .transient = true};
+  return {.code = ErrorCode::registry_unreachable,
+          .attempted = "work",
+          .subject = "it",
+          .reason = "the line broke",
+          .mend = "",
+          .transient = true};
 }
 Error final_error() {
   return {.code = ErrorCode::layer_invalid, .attempted = "work", .subject = "it", .reason = "it is broken", .mend = ""};
 }
 
 class PipelineRunFixture : public nanobox::test::ActorSystemFixture {
- protected:
+protected:
   RunActor run() {
     const auto to = start(worker, script);
     return start(test_run, to, start(silent_recorder), seen);
@@ -204,8 +212,14 @@ TEST_CASE_METHOD(PipelineRunFixture, "a stage that never answers fails at its de
 }
 
 TEST_CASE("errors survive the way through a message with all they say", "[messages]") {
-  const Error error{.code = ErrorCode::digest_mismatch, .attempted = "fetch layer", .subject = "sha256:00", .reason = "it differs",
-                    .mend = "retry", .transient = true, .retry_after_sec = 7, .fields = {{"/a", "b"}}};
+  const Error error{.code = ErrorCode::digest_mismatch,
+                    .attempted = "fetch layer",
+                    .subject = "sha256:00",
+                    .reason = "it differs",
+                    .mend = "retry",
+                    .transient = true,
+                    .retry_after_sec = 7,
+                    .fields = {{"/a", "b"}}};
   const auto back = from_caf(to_caf(error), "anything");
   CHECK(back.code == error.code);
   CHECK(back.subject == error.subject);

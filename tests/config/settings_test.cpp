@@ -5,6 +5,7 @@
 
 #include <catch2/catch.hpp>
 #include <fstream>
+#include <utility>
 
 #include "config/data_folder.hpp"
 #include "config/settings_table.hpp"
@@ -251,6 +252,9 @@ TEST_CASE_METHOD(SettingsFolder, "a mistaken variable or flag is named with the 
   sources.args = {"--pool.templates=x"};
   CHECK(problem().reason == "arrays of tables come from the file only");
   sources.args = {"--config"};
+  CHECK(problem().subject == "flag --config");
+  write("[log]\nlevel = 'warn'\n");
+  sources.system_file = *std::exchange(sources.file, std::nullopt);
   CHECK(problem().subject == "flag --config");
 }
 

@@ -75,8 +75,20 @@ int run_command(const CommandSpec& command, const std::vector<std::string>& args
   return command.failure_code;
 }
 
-int main_of(const std::vector<std::string>& args) {
+/// `nanobox --server URL COMMAND …` is `nanobox COMMAND --server URL …`.
+std::vector<std::string> with_command_first(std::vector<std::string> args) {
+  const std::size_t before = !args.empty() && args[0] == "--server"              ? 2
+                             : !args.empty() && args[0].starts_with("--server=") ? 1
+                                                                                 : 0;
+  if (before != 0 && args.size() > before)
+    std::rotate(args.begin(), args.begin() + static_cast<std::ptrdiff_t>(before),
+                args.begin() + static_cast<std::ptrdiff_t>(before) + 1);
+  return args;
+}
+
+int main_of(std::vector<std::string> args) {
   const auto commands = all_commands();
+  args = with_command_first(std::move(args));
   if (args.empty() || args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
     if (args.size() > 1) {
       const auto command = std::ranges::find(commands, args[1], &CommandSpec::name);

@@ -24,30 +24,46 @@ std::vector<Check> check_host(const LoadedSettings& loaded) {
   std::vector<Check> checks;
   const auto probes = probe_vmms({});
   for (const auto& probe : probes)
-    checks.push_back({.name = std::string(to_string(probe.kind)), .ok = probe.usable, .needed = false,
-                      .detail = (probe.version.empty() ? "" : probe.version + "; ") + probe.reason, .mend = probe.mend});
+    checks.push_back({.name = std::string(to_string(probe.kind)),
+                      .ok = probe.usable,
+                      .needed = false,
+                      .detail = (probe.version.empty() ? "" : probe.version + "; ") + probe.reason,
+                      .mend = probe.mend});
   if (const auto chosen = choose_vmm(loaded.settings.agent.vmm, probes))
-    checks.push_back({.name = "vmm", .ok = true, .needed = true, .detail = "uses " + std::string(to_string(*chosen)), .mend = ""});
+    checks.push_back(
+        {.name = "vmm", .ok = true, .needed = true, .detail = "uses " + std::string(to_string(*chosen)), .mend = ""});
   else
-    checks.push_back({.name = "vmm", .ok = false, .needed = true, .detail = chosen.error().reason, .mend = chosen.error().mend});
+    checks.push_back(
+        {.name = "vmm", .ok = false, .needed = true, .detail = chosen.error().reason, .mend = chosen.error().mend});
   const auto kernel = find_kernel(loaded);
-  checks.push_back({.name = "guest kernel", .ok = !kernel.empty(), .needed = true,
+  checks.push_back({.name = "guest kernel",
+                    .ok = !kernel.empty(),
+                    .needed = true,
                     .detail = kernel.empty() ? "none was found" : kernel.string(),
                     .mend = kernel.empty() ? "run guest/kernel/build, or set [firecracker] kernel" : ""});
   if (const auto host = ConfinementHost::detect(loaded.data_folder)) {
     const auto& report = host->report;
-    checks.push_back({.name = "confinement", .ok = report.level == ConfinementLevel::full, .needed = false,
-                      .detail = std::string(to_string(report.level)), .mend = ""});
+    checks.push_back({.name = "confinement",
+                      .ok = report.level == ConfinementLevel::full,
+                      .needed = false,
+                      .detail = std::string(to_string(report.level)),
+                      .mend = ""});
     for (const auto& gap : report.gaps)
-      checks.push_back({.name = "confinement: " + gap.what, .ok = false, .needed = false, .detail = gap.reason, .mend = gap.mend});
+      checks.push_back(
+          {.name = "confinement: " + gap.what, .ok = false, .needed = false, .detail = gap.reason, .mend = gap.mend});
     const auto& limits = report.cgroups;
     std::string detail = "cgroups: " + std::string(to_string(limits.version)) + "; held: rlimits" +
-                         (limits.memory ? ", memory" : "") + (limits.cpu ? ", cpu" : "") + (limits.pids ? ", pids" : "");
+                         (limits.memory ? ", memory" : "") + (limits.cpu ? ", cpu" : "") +
+                         (limits.pids ? ", pids" : "");
     for (const auto& reason : limits.reasons) detail += "; " + reason;
-    checks.push_back({.name = "limits", .ok = limits.memory && limits.cpu && limits.pids, .needed = false, .detail = detail,
+    checks.push_back({.name = "limits",
+                      .ok = limits.memory && limits.cpu && limits.pids,
+                      .needed = false,
+                      .detail = detail,
                       .mend = limits.reasons.empty() ? "" : "mount the missing cgroup controllers"});
   } else {
-    checks.push_back({.name = "confinement", .ok = false, .needed = true, .detail = host.error().reason, .mend = host.error().mend});
+    checks.push_back(
+        {.name = "confinement", .ok = false, .needed = true, .detail = host.error().reason, .mend = host.error().mend});
   }
   return checks;
 }
@@ -83,9 +99,13 @@ int run_doctor(const LoadedSettings& loaded, bool as_json) {
     return fine ? 0 : 1;
   }
   for (const auto& check : checks) {
-    std::cout << (check.ok ? "ok    " : check.needed ? "FAIL  " : "-     ") << std::left << std::setw(24) << check.name
-              << check.detail << "\n";
-    if (!check.ok && !check.mend.empty()) std::cout << "      " << std::setw(24) << "" << "mend: " << check.mend << "\n";
+    std::cout << (check.ok       ? "ok    "
+                  : check.needed ? "FAIL  "
+                                 : "-     ")
+              << std::left << std::setw(24) << check.name << check.detail << "\n";
+    if (!check.ok && !check.mend.empty())
+      std::cout << "      " << std::setw(24) << ""
+                << "mend: " << check.mend << "\n";
   }
   std::cout << (fine ? "sandboxes can run on this host\n" : "sandboxes cannot run on this host yet\n");
   return fine ? 0 : 1;

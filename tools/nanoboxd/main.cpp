@@ -42,8 +42,7 @@ Its data is in $NANOBOX_DATA, else /var/lib/nanobox (root), else ~/.local/share/
 
 int complain(const Error& error) {
   std::cerr << "nanoboxd: " << describe(error) << "\n";
-  for (const auto& field : error.fields)
-    std::cerr << "  " << field.pointer << ": " << field.detail << "\n";
+  for (const auto& field : error.fields) std::cerr << "  " << field.pointer << ": " << field.detail << "\n";
   return error.code == ErrorCode::config_invalid ? 2 : 1;
 }
 
@@ -158,15 +157,24 @@ int main_of(const std::vector<std::string>& args) {
   bool check = false, print = false, doctor = false, as_json = false;
   for (std::size_t i = 0; i < loaded->other_args.size(); ++i) {
     const auto& arg = loaded->other_args[i];
-    if (arg == "--check-config") check = true;
-    else if (arg == "--print-config") print = true;
-    else if (arg == "--doctor") doctor = true;
-    else if (arg == "--json") as_json = true;
-    else if (arg == "--role" && i + 1 < loaded->other_args.size() && loaded->other_args[i + 1] == "all") ++i;
-    else if (arg == "--role=all") continue;
+    if (arg == "--check-config")
+      check = true;
+    else if (arg == "--print-config")
+      print = true;
+    else if (arg == "--doctor")
+      doctor = true;
+    else if (arg == "--json")
+      as_json = true;
+    else if (arg == "--role" && i + 1 < loaded->other_args.size() && loaded->other_args[i + 1] == "all")
+      ++i;
+    else if (arg == "--role=all")
+      continue;
     else
-      return complain({.code = ErrorCode::config_invalid, .attempted = "read the command line", .subject = arg,
-                       .reason = "there is no such option", .mend = "nanoboxd --help lists them"});
+      return complain({.code = ErrorCode::config_invalid,
+                       .attempted = "read the command line",
+                       .subject = arg,
+                       .reason = "there is no such option",
+                       .mend = "nanoboxd --help lists them"});
   }
   if (print) {
     std::cout << print_settings(loaded->settings);

@@ -32,7 +32,9 @@ Result<void> make_folder(const fs::path& folder) {
 }
 
 /// An unprivileged VMM has to walk to its files; what is inside each folder is guarded by its own mode.
-void let_through(const fs::path& folder) { ::chmod(folder.c_str(), 0711); }
+void let_through(const fs::path& folder) {
+  ::chmod(folder.c_str(), 0711);
+}
 
 Result<std::vector<std::byte>> init_binary(const fs::path& named) {
   if (named.empty()) {
@@ -42,7 +44,9 @@ Result<std::vector<std::byte>> init_binary(const fs::path& named) {
   std::ifstream file(named, std::ios::binary);
   std::vector<char> text((std::istreambuf_iterator<char>(file)), {});
   if (!file || text.empty())
-    return fail({.code = ErrorCode::file_unreadable, .attempted = "read [oci] init_binary", .subject = named.string(),
+    return fail({.code = ErrorCode::file_unreadable,
+                 .attempted = "read [oci] init_binary",
+                 .subject = named.string(),
                  .reason = "it is missing, empty or not readable",
                  .mend = "leave the key out to use the embedded init"});
   const auto* bytes = reinterpret_cast<const std::byte*>(text.data());
@@ -65,7 +69,8 @@ std::string sha256_hex(const std::vector<std::byte>& bytes) {
 Result<std::shared_ptr<VmmDriver>> make_driver(const LoadedSettings& loaded) {
   const auto probes = probe_vmms({});
   for (const auto& probe : probes)
-    spdlog::info("{}: {}{}", to_string(probe.kind), probe.usable ? "works" : "does not work", probe.reason.empty() ? "" : ", " + probe.reason);
+    spdlog::info("{}: {}{}", to_string(probe.kind), probe.usable ? "works" : "does not work",
+                 probe.reason.empty() ? "" : ", " + probe.reason);
   const auto kind = NANOBOX_TRY(choose_vmm(loaded.settings.agent.vmm, probes));
   QemuSettings settings;
   settings.kind = kind;
@@ -120,7 +125,8 @@ Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared
   services->cache = {.blobs = settings.oci.cache_dir / "blobs", .rootfs = settings.oci.cache_dir / "rootfs"};
   services->sandboxes_folder = settings.agent.rootfs_dir;
   services->run_folder = loaded.data_folder / "run";
-  for (const auto& folder : {loaded.data_folder, settings.oci.cache_dir, services->cache.rootfs, services->sandboxes_folder, services->run_folder}) {
+  for (const auto& folder : {loaded.data_folder, settings.oci.cache_dir, services->cache.rootfs,
+                             services->sandboxes_folder, services->run_folder}) {
     NANOBOX_TRY(make_folder(folder));
     let_through(folder);
   }
@@ -139,7 +145,8 @@ Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared
   services->dns_server = settings.oci.dns_server;
   services->boot_args = settings.firecracker.boot_args;
   services->kernel = find_kernel(loaded);
-  if (services->kernel.empty()) spdlog::warn("no guest kernel was found: run guest/kernel/build, or set [firecracker] kernel");
+  if (services->kernel.empty())
+    spdlog::warn("no guest kernel was found: run guest/kernel/build, or set [firecracker] kernel");
   services->min_free_mb = settings.agent.min_free_mb;
   services->disk_overcommit = settings.agent.disk_overcommit;
   services->memory_budget_mb = memory_budget_mb();

@@ -37,15 +37,15 @@ struct VmSpec {
 struct VmIdentity {
   std::string sandbox_id;
   VmmKind kind = VmmKind::qemu_tcg;
-  std::string boot_id;                ///< /proc/sys/kernel/random/boot_id
+  std::string boot_id;  ///< /proc/sys/kernel/random/boot_id
   std::int32_t pid = 0;
-  std::uint64_t start_time_ticks = 0; ///< /proc/PID/stat field 22
-  std::string uuid;                   ///< QMP query-uuid
-  std::string vmm_digest;             ///< DATA/vmm/<digest>
+  std::uint64_t start_time_ticks = 0;  ///< /proc/PID/stat field 22
+  std::string uuid;                    ///< QMP query-uuid
+  std::string vmm_digest;              ///< DATA/vmm/<digest>
   std::string run_dir;
-  std::int32_t parent_pid = 0;        ///< the tiny parent that keeps the exit status
+  std::int32_t parent_pid = 0;  ///< the tiny parent that keeps the exit status
   std::uint64_t parent_start_time_ticks = 0;
-  std::string cgroup;                 ///< empty where only rlimits hold
+  std::string cgroup;  ///< empty where only rlimits hold
 };
 
 std::string to_json(const VmIdentity& identity);
@@ -55,9 +55,9 @@ Result<VmIdentity> vm_identity_from_json(std::string_view json);
 struct VmExit {
   std::optional<int> exit_code;  ///< where it is known (our own children, or from the tiny parent)
   std::optional<int> signal;
-  bool guest_panicked = false;   ///< the console says so
-  bool guest_rebooted = false;   ///< the guest asked to end (QMP SHUTDOWN)
-  std::string reason;            ///< a sentence for people
+  bool guest_panicked = false;  ///< the console says so
+  bool guest_rebooted = false;  ///< the guest asked to end (QMP SHUTDOWN)
+  std::string reason;           ///< a sentence for people
 };
 
 /// Called from a poller thread, one at a time for one VM, never after ~Vm returned. Must not block.
@@ -72,7 +72,7 @@ struct VmEvents {
 
 /// A running VMM process and its sockets. Destroying it lets go without killing. Thread-safe.
 class Vm {
- public:
+public:
   virtual ~Vm() = default;
   virtual const VmIdentity& identity() const = 0;
   /// Queues bytes for the guest channel, always; false when the queue is over its mark now (then wait for
@@ -100,7 +100,7 @@ struct VmmProbe {
 
 /// One kind of VMM. Calls may block (spawn): worker threads only.
 class VmmDriver {
- public:
+public:
   virtual ~VmmDriver() = default;
   virtual VmmKind kind() const = 0;
   /// @errors vmm_missing · vmm_failed (with the VMM's own words) · kernel_missing · no_capacity

@@ -19,6 +19,7 @@ namespace nanobox {
 namespace {
 
 constexpr unsigned kMostWorkers = 8;
+constexpr std::uint64_t kReportStep = 1U << 20;
 constexpr std::size_t kTarConsumer = 0, kHashConsumer = 1;
 
 Error internal_error(const BlobArrival& blob, const char* what) {
@@ -76,6 +77,21 @@ void guarded(Result<T>& result, const BlobArrival& blob, Work work) noexcept {
     result = fail(internal_error(blob, error.what()));
   }
 }
+
+/// Requests a stop unless told that all went well: threads made so far must end when a further one cannot be made.
+class StopOnThrow {
+public:
+  explicit StopOnThrow(std::stop_source& source) : source_(source) {}
+  StopOnThrow(const StopOnThrow&) = delete;
+  ~StopOnThrow() {
+    if (!passed_) source_.request_stop();
+  }
+  void pass() { passed_ = true; }
+
+private:
+  std::stop_source& source_;
+  bool passed_ = false;
+};
 
 class Extraction {
 public:
@@ -143,6 +159,9 @@ private:
   void report(std::uint64_t bytes, std::size_t layers) {
     if (std::chrono::steady_clock::now() >= context_.deadline) stop_.request_stop();
     const auto done = done_bytes_.fetch_add(bytes) + bytes;
+    auto told = told_bytes_.load();
+    if (layers == 0 && (done - std::min(told, done) < kReportStep || !told_bytes_.compare_exchange_strong(told, done)))
+      return;
     const auto finished = done_layers_.fetch_add(layers) + layers;
     context_.report(
         {.done_bytes = done,
@@ -180,6 +199,7 @@ private:
                       .consumed = [this](std::uint64_t bytes) { report(bytes, 0); },
                       .stop = stop});
       });
+      StopOnThrow guard(here);
       const std::jthread hashing([&] {
         guarded(diff_id, blob, [&] { return hash_ring(ring, stop); });
         if (!diff_id) here.request_stop();
@@ -190,6 +210,7 @@ private:
         return read_layer(source, parts_.budget, writer);
       });
       if (!index) here.request_stop();
+      guard.pass();
     }
     if (!index) {
       auto error = std::move(index).error();
@@ -218,7 +239,7 @@ private:
   std::mutex mutex_;
   std::vector<std::size_t> waiting_;
   std::optional<Error> error_;
-  std::atomic<std::uint64_t> done_bytes_{0};
+  std::atomic<std::uint64_t> done_bytes_{0}, told_bytes_{0};
   std::atomic<std::size_t> done_layers_{0};
 };
 
@@ -239,10 +260,18 @@ Result<ExtractedImage> extract_layers(const StageContext& context, const Pulling
                  .reason = std::to_string(image.layers.size()) + " layers, but " +
                            std::to_string(image.config.diff_ids.size()) + " diff_ids",
                  .mend = ""});
-  auto file = NANOBOX_TRY(HalfFile::create(settings.rootfs_folder));
-  auto parts = std::make_unique<ExtractedImage::Parts>(image, std::move(file), settings.limits);
-  NANOBOX_TRY(Extraction(context, pulling, settings, *parts).run());
-  return ExtractedImage(std::move(parts));
+  try {
+    auto file = NANOBOX_TRY(HalfFile::create(settings.rootfs_folder));
+    auto parts = std::make_unique<ExtractedImage::Parts>(image, std::move(file), settings.limits);
+    NANOBOX_TRY(Extraction(context, pulling, settings, *parts).run());
+    return ExtractedImage(std::move(parts));
+  } catch (const std::exception& error) {
+    return fail({.code = ErrorCode::internal,
+                 .attempted = "extract layers",
+                 .subject = image.name,
+                 .reason = error.what(),
+                 .mend = ""});
+  }
 }
 
 }  // namespace nanobox

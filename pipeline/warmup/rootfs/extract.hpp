@@ -39,7 +39,7 @@ private:
 /// Inflates, hashes and places the layers while they still arrive, several at once. Returns when every blob and every
 /// diff_id is verified. Blocking: a worker thread only.
 /// @errors  those of the arrivals · diff_id_mismatch (names the layer and both values) · layer_invalid ·
-///          layer_unsupported · layer_too_large (names the limit) · blob_truncated · disk_full · cancelled
+///          layer_unsupported · layer_too_large (names the limit) · disk_full · cancelled · deadline_exceeded
 /// @see     OCI image-spec layer.md; design/ext4.md
 Result<ExtractedImage> extract_layers(const StageContext& context, const PullingImage& pulling,
                                       const ExtractSettings& settings);

@@ -1,7 +1,6 @@
 #include "pipeline/warmup/source/credentials.hpp"
 
-#include <rapidjson/document.h>
-
+#include "pipeline/warmup/source/json_read.hpp"
 #include "pipeline/warmup/source/local_file.hpp"
 #include "pipeline/warmup/source/registry_auth.hpp"
 
@@ -21,12 +20,6 @@ std::string registry_key(std::string_view text) {
   return host;
 }
 
-std::string text_of(const rapidjson::Value& object, const char* key) {
-  const auto found = object.FindMember(key);
-  if (found == object.MemberEnd() || !found->value.IsString()) return {};
-  return {found->value.GetString(), found->value.GetStringLength()};
-}
-
 tl::unexpected<Error> invalid(const std::string& file_name, std::string reason) {
   return fail({.code = ErrorCode::config_invalid,
                .attempted = "read docker's configuration",
@@ -39,19 +32,16 @@ tl::unexpected<Error> invalid(const std::string& file_name, std::string reason) 
 
 Result<std::optional<Credentials>> parse_docker_config(std::string_view json, const std::string& registry,
                                                        const std::string& file_name) {
-  constexpr unsigned flags =
-      rapidjson::kParseValidateEncodingFlag | rapidjson::kParseIterativeFlag | rapidjson::kParseFullPrecisionFlag;
   rapidjson::Document document;
-  document.Parse<flags>(json.data(), json.size());
-  if (document.HasParseError() || !document.IsObject()) return invalid(file_name, "it is no JSON object");
-  const auto auths = document.FindMember("auths");
-  if (auths == document.MemberEnd() || auths->value.IsNull()) return std::nullopt;
-  if (!auths->value.IsObject()) return invalid(file_name, "'auths' is no object");
-  for (const auto& entry : auths->value.GetObject()) {
+  if (!parse_json(document, json) || !document.IsObject()) return invalid(file_name, "it is no JSON object");
+  const Json* auths = json_member(document, "auths");
+  if (!auths || auths->IsNull()) return std::nullopt;
+  if (!auths->IsObject()) return invalid(file_name, "'auths' is no object");
+  for (const auto& entry : auths->GetObject()) {
     const std::string_view name(entry.name.GetString(), entry.name.GetStringLength());
     if (registry_key(name) != registry_key(registry) || !entry.value.IsObject()) continue;
-    Credentials found{.username = text_of(entry.value, "username"), .password = text_of(entry.value, "password")};
-    if (const auto packed = text_of(entry.value, "auth"); !packed.empty()) {
+    Credentials found{.username = json_text(entry.value, "username"), .password = json_text(entry.value, "password")};
+    if (const auto packed = json_text(entry.value, "auth"); !packed.empty()) {
       const auto plain = decode_base64(packed);
       const auto colon = plain ? plain->find(':') : std::string::npos;
       if (colon == std::string::npos)

@@ -1,6 +1,5 @@
 #include "pipeline/warmup/source/docker_archive.hpp"
 
-#include <rapidjson/document.h>
 #include <rapidjson/stringbuffer.h>
 #include <rapidjson/writer.h>
 
@@ -9,6 +8,7 @@
 #include <set>
 
 #include "pipeline/warmup/source/digest.hpp"
+#include "pipeline/warmup/source/json_read.hpp"
 #include "pipeline/warmup/source/local_file.hpp"
 #include "pipeline/warmup/source/manifest.hpp"
 #include "pipeline/warmup/source/tar_reader.hpp"
@@ -21,8 +21,6 @@ constexpr std::size_t kMaxMembers = 100'000;
 constexpr std::size_t kMaxLayers = 1024;
 constexpr int kMaxLinks = 8;
 constexpr std::string_view kConfigType = "application/vnd.docker.container.image.v1+json";
-
-using Json = rapidjson::Value;
 
 std::string normal_name(const std::string& name) {
   auto text = std::filesystem::path("/" + name).lexically_normal().string();
@@ -50,21 +48,6 @@ std::optional<std::string> compression_of(std::string_view head) {
   if (head.starts_with("\x1f\x8b")) return "gzip";
   if (head.starts_with("\x28\xb5\x2f\xfd")) return "zstd";
   return std::nullopt;
-}
-
-std::string text_of(const Json& object, const char* key) {
-  const auto found = object.FindMember(key);
-  if (found == object.MemberEnd() || !found->value.IsString()) return {};
-  return {found->value.GetString(), found->value.GetStringLength()};
-}
-
-std::vector<std::string> texts_of(const Json& object, const char* key) {
-  std::vector<std::string> out;
-  const auto found = object.FindMember(key);
-  if (found == object.MemberEnd() || !found->value.IsArray()) return out;
-  for (const auto& value : found->value.GetArray())
-    if (value.IsString()) out.emplace_back(value.GetString(), value.GetStringLength());
-  return out;
 }
 
 std::string tag_of(const std::string& repo_tag) {
@@ -160,15 +143,14 @@ Result<DockerArchive::Contents> DockerArchive::read_contents(const StageContext&
 
   // The image asked for.
   rapidjson::Document document;
-  document.Parse<rapidjson::kParseValidateEncodingFlag | rapidjson::kParseIterativeFlag>(manifest_json.data(),
-                                                                                         manifest_json.size());
-  if (document.HasParseError() || !document.IsArray()) return invalid("its manifest.json is no JSON array");
+  if (!parse_json(document, manifest_json) || !document.IsArray()) return invalid("its manifest.json is no JSON array");
   std::vector<SavedImage> images;
   std::string tags;
   for (const auto& item : document.GetArray()) {
     if (!item.IsObject()) return invalid("its manifest.json holds something that is no object");
-    SavedImage image{
-        .config = text_of(item, "Config"), .layers = texts_of(item, "Layers"), .repo_tags = texts_of(item, "RepoTags")};
+    SavedImage image{.config = json_text(item, "Config"),
+                     .layers = json_texts(item, "Layers"),
+                     .repo_tags = json_texts(item, "RepoTags")};
     for (const auto& tag : image.repo_tags)
       if (tags.size() < 500) tags += (tags.empty() ? "" : ", ") + tag;
     const bool tagged = std::any_of(image.repo_tags.begin(), image.repo_tags.end(),

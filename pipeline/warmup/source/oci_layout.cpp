@@ -1,10 +1,10 @@
 #include "pipeline/warmup/source/oci_layout.hpp"
 
-#include <rapidjson/document.h>
 #include <rapidjson/stringbuffer.h>
 #include <rapidjson/writer.h>
 
 #include "pipeline/warmup/source/digest.hpp"
+#include "pipeline/warmup/source/json_read.hpp"
 #include "pipeline/warmup/source/local_file.hpp"
 
 namespace nanobox {
@@ -71,12 +71,8 @@ Result<void> OciLayout::check_version() const {
   if (!file) return invalid("it has no file 'oci-layout'");
   const auto text = NANOBOX_TRY(read_all(*file, "oci-layout", 64U << 10));
   rapidjson::Document document;
-  document.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(text.data(), text.size());
-  if (document.HasParseError() || !document.IsObject()) return invalid("its 'oci-layout' is no JSON object");
-  const auto version = document.FindMember("imageLayoutVersion");
-  if (version == document.MemberEnd() || !version->value.IsString() ||
-      !std::string_view(version->value.GetString()).starts_with("1."))
-    return invalid("its 'imageLayoutVersion' is not 1");
+  if (!parse_json(document, text)) return invalid("its 'oci-layout' is no JSON");
+  if (!json_text(document, "imageLayoutVersion").starts_with("1.")) return invalid("its 'imageLayoutVersion' is not 1");
   return {};
 }
 

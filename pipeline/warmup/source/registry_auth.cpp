@@ -1,10 +1,11 @@
 #include "pipeline/warmup/source/registry_auth.hpp"
 
 #include <openssl/evp.h>
-#include <rapidjson/document.h>
 
 #include <algorithm>
 #include <vector>
+
+#include "pipeline/warmup/source/json_read.hpp"
 
 namespace nanobox {
 
@@ -141,15 +142,10 @@ std::string token_url(const AuthChallenge& challenge, const std::string& default
 }
 
 Result<std::string> parse_token(std::string_view json) {
-  constexpr unsigned flags =
-      rapidjson::kParseValidateEncodingFlag | rapidjson::kParseIterativeFlag | rapidjson::kParseFullPrecisionFlag;
   rapidjson::Document document;
-  document.Parse<flags>(json.data(), json.size());
-  if (!document.HasParseError() && document.IsObject()) {
+  if (parse_json(document, json)) {
     for (const char* key : {"token", "access_token"}) {
-      const auto found = document.FindMember(key);
-      if (found == document.MemberEnd() || !found->value.IsString()) continue;
-      std::string token(found->value.GetString(), found->value.GetStringLength());
+      auto token = json_text(document, key);
       const bool clean = std::all_of(token.begin(), token.end(), [](char c) { return c > 0x20 && c < 0x7f; });
       if (!token.empty() && token.size() <= kMaxTokenBytes && clean) return token;
     }

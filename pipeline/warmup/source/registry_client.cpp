@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
-#include <rapidjson/document.h>
 
 #include <algorithm>
 #include <array>
@@ -10,6 +9,7 @@
 #include <ctime>
 
 #include "pipeline/warmup/source/digest.hpp"
+#include "pipeline/warmup/source/json_read.hpp"
 #include "pipeline/warmup/source/manifest.hpp"
 
 namespace nanobox {
@@ -67,16 +67,12 @@ std::string_view refusal_code(const std::string& body) {
                                        "NAME_INVALID", "NAME_UNKNOWN", "TOOMANYREQUESTS",  "UNAUTHORIZED",
                                        "UNSUPPORTED",  "UNAVAILABLE",  "TAG_INVALID",      "UNKNOWN"};
   rapidjson::Document document;
-  document.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(body.data(), body.size());
-  if (document.HasParseError() || !document.IsObject()) return {};
-  const auto errors = document.FindMember("errors");
-  if (errors == document.MemberEnd() || !errors->value.IsArray() || errors->value.Empty()) return {};
-  const auto& first = errors->value[0];
-  if (!first.IsObject()) return {};
-  const auto code = first.FindMember("code");
-  if (code == first.MemberEnd() || !code->value.IsString()) return {};
+  if (!parse_json(document, body)) return {};
+  const auto* errors = json_member(document, "errors");
+  if (!errors || !errors->IsArray() || errors->Empty()) return {};
+  const auto code = json_text((*errors)[0], "code");
   for (const std::string_view name : known)
-    if (name == code->value.GetString()) return name;
+    if (name == code) return name;
   return {};
 }
 

@@ -12,7 +12,7 @@
 
 static int channel;
 
-static void put(const char *bytes, size_t count) {
+static void put(const char* bytes, size_t count) {
   while (count > 0) {
     const ssize_t sent = write(channel, bytes, count);
     if (sent <= 0) {
@@ -31,8 +31,8 @@ static void flood(size_t bytes) {
   put(block, bytes);
 }
 
-static void obey(char *line) {
-  char *argument = strchr(line, ' ');
+static void obey(char* line) {
+  char* argument = strchr(line, ' ');
   argument = argument ? argument + 1 : line + strlen(line);
   if (!strncmp(line, "echo ", 5)) {
     put(argument, strlen(argument));
@@ -51,7 +51,7 @@ static void obey(char *line) {
     put("\n", 1);
   } else if (!strncmp(line, "dirty ", 6)) {
     const size_t bytes = strtoul(argument, NULL, 10) << 20;
-    char *memory = malloc(bytes);
+    char* memory = malloc(bytes);
     if (memory) memset(memory, 0x5A, bytes);
     put("dirtied\n", 8);
   } else if (!strncmp(line, "fill ", 5)) {
