@@ -1,0 +1,56 @@
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <map>
+
+#include "guest/protocol.h"
+#include "pipeline/boot/channel/session.hpp"
+
+// Whatever a guest sends, the session ends with an error or holds to its credit. The first byte says how the rest
+// comes: raw or as the payloads of well-formed frames, which the checksum would keep a fuzzer from, and in pieces of
+// which size.
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  if (size < 1) return 0;
+  std::array<std::byte, 16> nonce{};
+  for (std::size_t i = 0; i < nonce.size(); ++i) nonce[i] = static_cast<std::byte>(i);
+  nanobox::ChannelSession session(nonce, false);
+  std::vector<std::byte> stream;
+  const bool framed = (data[0] & 1) != 0;
+  const std::size_t piece = std::size_t{1} << (data[0] >> 1) % 16;
+  auto input = std::as_bytes(std::span(data, size)).subspan(1);
+  if (framed) {
+    nanobox::TlvWriter acknowledgement;
+    acknowledgement.put32(NANOBOX_TAG_VERSION, NANOBOX_PROTOCOL_VERSION);
+    acknowledgement.put(NANOBOX_TAG_NONCE, nonce);
+    nanobox::append_frame(
+        stream, {.type = NANOBOX_HELLO_ACK, .flags = 0, .part = 0, .stream = 0, .payload = acknowledgement.bytes()});
+    while (input.size() >= 5) {
+      const auto at = [&](std::size_t i) { return std::to_integer<std::uint8_t>(input[i]); };
+      const std::size_t length = std::min<std::size_t>(at(4) * (at(1) >= 128 ? 256U : 1U), input.size() - 5);
+      nanobox::append_frame(stream, {.type = at(0),
+                                     .flags = static_cast<std::uint8_t>(at(1) & 3),
+                                     .part = static_cast<std::uint16_t>(at(2) & 3),
+                                     .stream = at(3) & 3U,
+                                     .payload = input.subspan(5, length)});
+      input = input.subspan(5 + length);
+    }
+  } else {
+    stream.assign(input.begin(), input.end());
+  }
+  std::map<std::uint32_t, std::size_t> received;
+  for (int i = 0; i < 2; ++i)
+    if (const auto opened = session.open_exec({.argv = {"cat"}}))
+      if (!session.write_stdin(*opened, "some input", i == 1)) std::abort();
+  for (std::size_t done = 0; done < stream.size(); done += piece) {
+    const auto events = session.feed(std::span(stream).subspan(done, std::min(piece, stream.size() - done)));
+    if (!events) {
+      if (session.feed({})) std::abort();
+      return 0;
+    }
+    for (const auto& event : *events)
+      if (const auto* bytes = std::get_if<nanobox::StreamData>(&event))
+        if ((received[bytes->stream] += bytes->bytes.size()) > NANOBOX_INITIAL_CREDIT || bytes->stream > 2)
+          std::abort();
+  }
+  return 0;
+}
