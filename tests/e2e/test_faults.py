@@ -56,7 +56,8 @@ class OwnDaemon(unittest.TestCase):
     def test_a_full_disk_fails_the_warmup_and_leaves_no_part(self):
         data = self.folder / "data"
         data.mkdir()
-        mount = f"mount -t tmpfs -o size=24m,mode=755 tmpfs {data} && exec \"$@\""
+        # Enough for the pinned VMM, too little for the root besides.
+        mount = f"mount -t tmpfs -o size=170m,mode=755 tmpfs {data} && exec \"$@\""
         daemon = self.daemon("[agent]\nmin_free_mb = 0\n", prefix=["unshare", "-m", "sh", "-c", mount, "sh"])
         image = f"oci:{build_images.build('library/node:22-alpine', IMAGES)}:22-alpine"
         status = daemon.client.warm_up("full", image)

@@ -38,7 +38,7 @@ class FromImageToOutput(Case):
     def test_node_computes_and_finds_npm_and_yarn(self):
         out = self.run_in("library/node:22-alpine", "node", "-e", "console.log(6*7, process.env.NODE_VERSION)")
         self.assertEqual(out, "42 22.23.3\n")
-        out = self.run_in("library/node:22-alpine", "sh", "-c", "readlink -f $(which npm) $(which yarn)")
+        out = self.run_in("library/node:22-alpine", "sh", "-c", "for name in npm yarn; do readlink -f $(which $name); done")
         self.assertEqual(out.split(), ["/usr/local/lib/node_modules/npm/bin/npm-cli.js", "/opt/yarn-v1.22.22/bin/yarn"])
 
     def test_the_nasty_image_boots_in_its_own_working_folder(self):
