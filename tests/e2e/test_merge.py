@@ -103,7 +103,11 @@ class BuiltRoots(Case):
                 built, layout = self.built(name)
                 subprocess.run(["umoci", "unpack", "--image", f"{layout}:{name.rpartition(':')[2]}", f"{folder}/bundle"],
                                check=True, capture_output=True)
-                self.assertEqual(list(differences(built, walk(pathlib.Path(folder) / "bundle/rootfs"))), [])
+                unpacked = walk(pathlib.Path(folder) / "bundle/rootfs")
+                for path, node in merge(layout).items():
+                    if path and node.get("implied"):  # no layer names it: umoci gives it the time of day
+                        unpacked[path]["implied"] = True
+                self.assertEqual(list(differences(built, unpacked)), [])
 
 
 if __name__ == "__main__":
