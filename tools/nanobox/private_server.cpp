@@ -103,10 +103,11 @@ bool has_ended(const UniqueFd& daemon, Clock::duration patience) {
   return ::poll(&waiting, 1, static_cast<int>(wait_ms)) == 1;
 }
 
-/// What a server of our own is told; the rest comes from the environment.
+/// What a server of our own is told; the rest comes from the environment. Each start has another key, but always the
+/// owner "admin", so that templates made before are found again.
 std::string settings_text(const std::string& key) {
   return "# Written by nanobox for the server it keeps for itself.\n"
-         "[api]\nlisten_addr = \"127.0.0.1:0\"\n[auth]\nkeys = [\"" +
+         "[api]\nlisten_addr = \"127.0.0.1:0\"\n[auth]\nkeys = [\"admin:" +
          key + "\"]\n[oci]\nlocal_roots = [\"/\"]\n[log]\nformat = \"text\"\n";
 }
 
@@ -281,9 +282,10 @@ Result<PrivateServer> PrivateServer::join_or_start(const fs::path& data, const E
                                                    Interruption& interruption) {
   const auto folder = folder_of(data);
   std::error_code made;
-  fs::create_directories(folder, made);
-  if (made) return fail(errno_error(made.value(), "make folder", folder));
-  if (::chmod(folder.c_str(), 0700) != 0) return fail(errno_error(errno, "make folder", folder));
+  fs::create_directories(data, made);
+  if (made) return fail(errno_error(made.value(), "make folder", data));
+  // Only where it is new: a running daemon lets its VMMs walk through.
+  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return fail(errno_error(errno, "make folder", folder));
   const auto starting = NANOBOX_TRY(take_lock(folder / "start.lock", LOCK_EX));
   if (auto running = NANOBOX_TRY(join_locked(folder, interruption))) return std::move(*running);
   NANOBOX_TRY(start_daemon(folder, environment, interruption));
