@@ -63,8 +63,8 @@ struct Server::Impl {
   bool stop(std::chrono::milliseconds drain) {
     if (stopped) return finished_all;
     stopped = true;
-    hub->drain();
     if (acceptor) acceptor->close();
+    hub->drain();
     finished_all = hub->wait_idle(drain);
     hub->cut_all(std::chrono::seconds(2));
     hub->stop_watching();

@@ -268,7 +268,7 @@ TEST_CASE("a taken port names the address and the mend", "[http]") {
   CHECK(second.error().code == ErrorCode::io_failed);
   CHECK(second.error().subject == "127.0.0.1:" + std::to_string(edge.port()));
   CHECK_FALSE(second.error().mend.empty());
-  auto nowhere = http::Server::start({.listen_addr = {"no-such-host.invalid", 1}}, small_routes());
+  auto nowhere = http::Server::start({.listen_addr = {"a..b", 1}}, small_routes());
   REQUIRE_FALSE(nowhere);
   CHECK(nowhere.error().code == ErrorCode::config_invalid);
 }
