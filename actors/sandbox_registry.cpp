@@ -134,7 +134,7 @@ void end_on_node(Self self, const std::string& id) {
   }
   const auto over = [self, id] {
     auto& state = self->state;
-    self->send(state.concerns.scheduler, undo_atom_v, id);
+    caf::anon_send(state.concerns.scheduler, undo_atom_v, id);
     forget(self, id);
     for (auto& promise : state.removing[id]) deliver_done(promise);
     state.removing.erase(id);
@@ -207,8 +207,8 @@ void vm_ended(Self self, const std::string& id, const std::string& reason) {
   spdlog::warn("sandbox {} failed: {}", id, reason);
   if (auto stored = store(self, failed); !stored) spdlog::error("{}", describe(stored.error()));
   look_again_at(self, *failed.failed_at + kFailedKept);
-  self->send(state.concerns.scheduler, undo_atom_v, id);
-  self->send(state.concerns.node_agent, end_atom_v, id);
+  caf::anon_send(state.concerns.scheduler, undo_atom_v, id);
+  caf::anon_send(state.concerns.node_agent, end_atom_v, id);
 }
 
 caf::result<void> adopt(Self self) {

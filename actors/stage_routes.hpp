@@ -117,8 +117,9 @@ auto ask_undo(Self* self, const BootConcerns& to, const BootCall& call, VmStage)
   return self->request(to.node_agent, kUndoDeadline, undo_atom_v, call.sandbox_id);
 }
 template <class Self>
-void interrupt(Self* self, const BootConcerns& to, const BootCall& call) {
-  self->send(to.node_agent, undo_atom_v, call.sandbox_id);
+void interrupt(Self*, const BootConcerns& to, const BootCall& call) {
+  // Anonymous: the answer would come back as a message that a run does not know.
+  caf::anon_send(to.node_agent, undo_atom_v, call.sandbox_id);
 }
 template <class Self>
 void release(Self*, const BootConcerns&, const BootCall&) {}

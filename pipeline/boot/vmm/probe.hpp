@@ -12,7 +12,7 @@ namespace nanobox {
 struct ProbeSettings {
   std::filesystem::path qemu_binary = {};  ///< empty: found in PATH
   std::filesystem::path kvm_device = "/dev/kvm";
-  std::chrono::milliseconds deadline{3000};  ///< for each tiny guest; they run side by side
+  std::chrono::milliseconds deadline{20'000};  ///< for each tiny guest; they run side by side
 };
 
 /// What this host really can do: each kind of VMM runs a tiny guest that enters long mode, does what kernels do
