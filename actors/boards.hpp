@@ -1,5 +1,10 @@
 #pragma once
 
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
 #include "pipeline/board.hpp"
 #include "pipeline/run.hpp"
 #include "pipeline/sandbox.hpp"
@@ -7,11 +12,20 @@
 
 namespace nanobox {
 
+/// How a concern fares that died and was started again.
+struct ConcernHealth {
+  std::string concern;
+  std::vector<std::chrono::steady_clock::time_point> deaths;  ///< the recent ones
+  std::string reason;                                         ///< of the last
+  std::optional<std::chrono::steady_clock::time_point> unsteady_until;
+};
+
 /// What readers may see without asking an actor. Each board has one writing actor.
 struct Boards {
-  Board<RunRecord> runs;      ///< run_recorder; by run id, the newest 1000
-  Board<Template> templates;  ///< template_registry; by owner + "/" + name
-  Board<Sandbox> sandboxes;   ///< sandbox_registry; by id
+  Board<RunRecord> runs;          ///< run_recorder; by run id, the newest 1000
+  Board<Template> templates;      ///< template_registry; by owner + "/" + name
+  Board<Sandbox> sandboxes;       ///< sandbox_registry; by id
+  Board<ConcernHealth> concerns;  ///< the supervisor of each concern; those that never died are not there
 };
 
 /// The key of a template on its board and in the store.

@@ -22,7 +22,9 @@ struct BootCall {
 
 /// A run: reports progress to itself, can be cancelled.
 using RunActor = caf::typed_actor<caf::reacts_to<progress_atom, std::string, StageProgress>,
-                                  caf::reacts_to<cancel_atom>, caf::reacts_to<retry_atom, std::uint32_t>>;
+                                  caf::reacts_to<cancel_atom>, caf::reacts_to<retry_atom, std::uint32_t>,
+                                  // INTERNAL: a stage's undo, again; the stage and the attempt.
+                                  caf::reacts_to<undo_atom, std::uint32_t, std::uint32_t>>;
 
 /// Keeps what runs tell about themselves, bounded.
 using RunRecorderActor = caf::typed_actor<caf::reacts_to<record_atom, RunRecord>>;

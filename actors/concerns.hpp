@@ -98,8 +98,8 @@ using SandboxRegistryActor = caf::typed_actor<
     caf::replies_to<keep_atom, std::string, std::uint32_t>::with<Sandbox>,
     // INTERNAL: a boot's outcome; a VM that ended by itself; deadlines.
     caf::reacts_to<ended_atom, RunRecord, Sandbox>, caf::reacts_to<ended_atom, std::string, std::string>,
-    caf::reacts_to<tick_atom>,
-    // Takes the sandboxes of an earlier daemon over: adopts, fails, cleans.
+    caf::reacts_to<tick_atom>, caf::reacts_to<end_atom, std::string>,
+    // Takes over the sandboxes of the store that nobody watches: adopts, fails, cleans.
     caf::replies_to<adopt_atom>::with<void>, caf::replies_to<drain_atom, std::string>::with<void>>;
 
 }  // namespace nanobox

@@ -9,6 +9,7 @@ namespace nanobox {
 namespace {
 
 constexpr std::size_t kConcurrentJobs = 8;
+constexpr std::chrono::minutes kAbandonDeadline{10};
 
 Result<PulledImage> pull_or_find(const StageContext& context, const Services& services, const ImageRequest& request,
                                  const ResolvedImage& image, bool force) {
@@ -49,6 +50,7 @@ ImagePullerActor::behavior_type image_puller(ImagePullerActor::stateful_pointer<
         const auto [entry, first] = self->state.in_flight.try_emplace(identity);
         if (first || entry->second.run_id == call.run_id) {
           entry->second.run_id = call.run_id;
+          entry->second.layers = image.layers;
           return pull();
         }
         // Another run makes this very root: ask again when that run is over.
@@ -71,9 +73,21 @@ ImagePullerActor::behavior_type image_puller(ImagePullerActor::stateful_pointer<
             ++it;
             continue;
           }
-          auto waiting = std::move(it->second.waiting);
+          // Asked for again only once the parts are gone: the next run would begin to write them meanwhile.
+          auto over = std::move(it->second);
           it = state.in_flight.erase(it);
-          for (auto& next : waiting) next();
+          request_job(self, kAbandonDeadline,
+                      [services = state.services, layers = std::move(over.layers)]() -> Result<bool> {
+                        services->blobs->abandon(layers);
+                        return true;
+                      })
+              .then(
+                  [waiting = over.waiting](bool) {
+                    for (auto& next : waiting) next();
+                  },
+                  [waiting = over.waiting](caf::error&) {
+                    for (auto& next : waiting) next();
+                  });
         }
       },
   };

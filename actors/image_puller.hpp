@@ -13,6 +13,7 @@ struct ImagePullerState {
   /// Roots being made: identity → the run that makes it and those that wait for it.
   struct InFlight {
     std::string run_id;
+    std::vector<Descriptor> layers;
     std::deque<std::function<void()>> waiting;
   };
   std::map<std::string, InFlight> in_flight;

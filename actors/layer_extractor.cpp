@@ -14,6 +14,7 @@ LayerExtractorActor::behavior_type layer_extractor(LayerExtractorActor::stateful
             [services = self->state.services, pulled](const StageContext& context) -> Result<IndexedImage> {
               ExtractSettings settings;
               settings.rootfs_folder = services->cache.rootfs;
+              settings.large_windows = services->large_windows;
               auto extracted = NANOBOX_TRY(extract_layers(context, *pulled.pulling, settings));
               return IndexedImage{.image = pulled.image,
                                   .extracted = std::make_shared<ExtractedImage>(std::move(extracted)),

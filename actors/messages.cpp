@@ -22,7 +22,7 @@ Error from_caf(const caf::error& error, const std::string& attempted) {
     return {.code = ErrorCode::shutting_down,
             .attempted = attempted,
             .subject = "",
-            .reason = "the service is stopping",
+            .reason = "the actor that does it ended",
             .mend = "try again later",
             .transient = true};
   std::string reason = "an actor failed";

@@ -57,15 +57,17 @@ inline void deliver_done(caf::typed_response_promise<void> promise) {
 }  // namespace nanobox
 
 // Values that stay on one node: they hold open files or handles of the process.
-#define NANOBOX_LOCAL_MESSAGE_TYPES(X)                                                                              \
-  X(::nanobox::ImageRequest)                                                                                        \
-  X(::nanobox::ResolvedImage)                                                                                       \
-  X(::nanobox::PulledImage) X(::nanobox::IndexedImage) X(::nanobox::BuiltImage) X(::nanobox::Template)              \
-      X(::nanobox::WarmupRequest) X(::nanobox::BootRequest) X(::nanobox::PlacedBoot) X(::nanobox::AddressedBoot)    \
-          X(::nanobox::NetworkedBoot) X(::nanobox::DiskedBoot) X(::nanobox::StartedVm) X(::nanobox::ReadyGuest)     \
-              X(::nanobox::Sandbox) X(::nanobox::ExecCommand) X(::nanobox::ExecOutcome) X(::nanobox::StageProgress) \
-                  X(::nanobox::RunRecord) X(::nanobox::VmExit) X(::nanobox::VmIdentity) X(::nanobox::SandboxFiles)  \
-                      X(std::shared_ptr<::nanobox::Vm>) X(std::vector<std::byte>)
+#define NANOBOX_LOCAL_MESSAGE_TYPES(X)                                                                           \
+  X(::nanobox::ImageRequest)                                                                                     \
+  X(::nanobox::ResolvedImage)                                                                                    \
+  X(::nanobox::PulledImage)                                                                                      \
+  X(::nanobox::IndexedImage)                                                                                     \
+  X(::nanobox::BuiltImage) X(::nanobox::Template) X(::nanobox::WarmupRequest) X(::nanobox::BootRequest)          \
+      X(::nanobox::PlacedBoot) X(::nanobox::AddressedBoot) X(::nanobox::NetworkedBoot) X(::nanobox::DiskedBoot)  \
+          X(::nanobox::StartedVm) X(::nanobox::ReadyGuest) X(::nanobox::Sandbox) X(::nanobox::ExecCommand)       \
+              X(::nanobox::ExecOutcome) X(::nanobox::StageProgress) X(::nanobox::RunRecord) X(::nanobox::VmExit) \
+                  X(::nanobox::VmIdentity) X(::nanobox::SandboxFiles) X(std::shared_ptr<::nanobox::Vm>)          \
+                      X(std::vector<std::byte>)
 #define NANOBOX_X(type) CAF_ALLOW_UNSAFE_MESSAGE_TYPE(type)
 NANOBOX_LOCAL_MESSAGE_TYPES(NANOBOX_X)
 #undef NANOBOX_X

@@ -13,6 +13,7 @@
 #include "actors/run_recorder.hpp"
 #include "actors/sandbox_registry.hpp"
 #include "actors/single_node.hpp"
+#include "actors/supervisor.hpp"
 #include "actors/template_registry.hpp"
 #include "pipeline/store/node_store.hpp"
 #include "pipeline/store/record_store.hpp"
@@ -53,8 +54,15 @@ Result<void> load_templates(const Services& services) {
   return {};
 }
 
-/// Removes the files of sandboxes that no record knows.
-void remove_stray_files(const Services& services) {
+/// Removes the files of sandboxes that no record knows, and what VMMs without a record left running.
+void remove_strays(const Services& services) {
+  std::vector<VmIdentity> known_vms;
+  if (const auto rows = services.node_store->vms(); rows && services.driver) {
+    for (const auto& row : *rows)
+      if (auto identity = vm_identity_from_json(row.identity)) known_vms.push_back(std::move(*identity));
+    if (const auto removed = services.driver->remove_leftovers(known_vms); !removed)
+      spdlog::warn("{}", describe(removed.error()));
+  }
   std::error_code error;
   std::vector<std::filesystem::path> known_runs;
   for (const auto& sandbox : services.boards->sandboxes.all())
@@ -79,23 +87,56 @@ Result<Node> start_node(caf::actor_system& system, SharedServices services) {
   NANOBOX_TRY(load_templates(*services));
   Node node;
   node.services = services;
-  node.run_recorder = system.spawn(run_recorder, services->boards);
-  node.image_puller = system.spawn(image_puller, services);
-  node.layer_extractor = system.spawn(layer_extractor, services);
-  node.ext4_builder = system.spawn(ext4_builder, services);
-  node.templates = system.spawn<caf::detached>(template_registry, services, node.image_puller, node.layer_extractor,
-                                               node.ext4_builder, node.run_recorder);
-  node.scheduler = system.spawn(scheduler, services);
-  node.ip_allocator = system.spawn(ip_allocator);
-  node.network_keeper = system.spawn(network_keeper);
-  node.disk_keeper = system.spawn(disk_keeper, services);
-  node.node_agent = system.spawn<caf::detached>(node_agent, services, node.disk_keeper);
+  const auto& boards = services->boards;
+  node.run_recorder = supervise(system, "run_recorder", boards,
+                                [boards](caf::actor_system& on) { return on.spawn(run_recorder, boards); });
+  node.image_puller = supervise(system, "image_puller", boards,
+                                [services](caf::actor_system& on) { return on.spawn(image_puller, services); });
+  node.layer_extractor = supervise(system, "layer_extractor", boards,
+                                   [services](caf::actor_system& on) { return on.spawn(layer_extractor, services); });
+  node.ext4_builder = supervise(system, "ext4_builder", boards,
+                                [services](caf::actor_system& on) { return on.spawn(ext4_builder, services); });
+  node.templates = supervise<caf::detached>(
+      system, "template_registry", boards, [services, node, first = true](caf::actor_system& on) mutable {
+        // What its predecessor had on the way is failed: nobody answers for it any more.
+        if (!std::exchange(first, false))
+          if (const auto loaded = load_templates(*services); !loaded) spdlog::error("{}", describe(loaded.error()));
+        return on.spawn<caf::detached>(template_registry, services, node.image_puller, node.layer_extractor,
+                                       node.ext4_builder, node.run_recorder);
+      });
+  node.scheduler = supervise(system, "scheduler", boards,
+                             [services](caf::actor_system& on) { return on.spawn(scheduler, services); });
+  node.ip_allocator =
+      supervise(system, "ip_allocator", boards, [](caf::actor_system& on) { return on.spawn(ip_allocator); });
+  node.network_keeper =
+      supervise(system, "network_keeper", boards, [](caf::actor_system& on) { return on.spawn(network_keeper); });
+  node.disk_keeper = supervise(system, "disk_keeper", boards,
+                               [services](caf::actor_system& on) { return on.spawn(disk_keeper, services); });
+  // Set below, before the first message to the node agent: its successors tell it what they find.
+  const auto registry = std::make_shared<SandboxRegistryActor>();
+  node.node_agent = supervise<caf::detached>(
+      system, "node_agent", boards,
+      [services, registry, disk_keeper = node.disk_keeper, first = true](caf::actor_system& on) mutable {
+        auto agent = on.spawn<caf::detached>(node_agent, services, disk_keeper);
+        if (!std::exchange(first, false)) {
+          caf::anon_send(agent, start_atom_v, VmEndedSink(*registry));
+          caf::anon_send(*registry, adopt_atom_v);
+        }
+        return agent;
+      });
   BootConcerns concerns{.scheduler = node.scheduler,
                         .ip_allocator = node.ip_allocator,
                         .network_keeper = node.network_keeper,
                         .disk_keeper = node.disk_keeper,
                         .node_agent = node.node_agent};
-  node.sandboxes = system.spawn<caf::detached>(sandbox_registry, services, concerns, node.run_recorder);
+  node.sandboxes = supervise<caf::detached>(
+      system, "sandbox_registry", boards,
+      [services, concerns, recorder = node.run_recorder, first = true](caf::actor_system& on) mutable {
+        auto sandboxes = on.spawn<caf::detached>(sandbox_registry, services, concerns, recorder);
+        if (!std::exchange(first, false)) caf::anon_send(sandboxes, adopt_atom_v);
+        return sandboxes;
+      });
+  *registry = node.sandboxes;
   caf::scoped_actor self(system);
   self->send(node.node_agent, start_atom_v, VmEndedSink(node.sandboxes));
   Result<void> adopted;
@@ -105,7 +146,7 @@ Result<Node> start_node(caf::actor_system& system, SharedServices services) {
     stop_node(system, node, "keep");
     return fail(adopted.error());
   }
-  remove_stray_files(*services);
+  remove_strays(*services);
   return node;
 }
 

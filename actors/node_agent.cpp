@@ -2,6 +2,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "actors/job.hpp"
 #include "actors/vm_supervisor.hpp"
 #include "pipeline/store/node_store.hpp"
@@ -25,6 +27,7 @@ VmSupervisorActor supervisor_of(Self self, const std::string& sandbox_id) {
   const auto found = self->state.supervisors.find(sandbox_id);
   if (found != self->state.supervisors.end()) return found->second;
   auto supervisor = self->spawn(vm_supervisor, self->state.services, VmEndedSink(NodeAgentActor(self)), sandbox_id);
+  self->monitor(supervisor);
   self->state.supervisors.emplace(sandbox_id, supervisor);
   return supervisor;
 }
@@ -97,11 +100,25 @@ void end_vm(Self self, const std::string& sandbox_id, Next next) {
   }).then([next](bool) mutable { next(); }, [next](caf::error&) mutable { next(); });
 }
 
+/// Its VM runs on without anybody who knows its state: the registry has it ended.
+void supervisor_died(Self self, const caf::down_msg& down) {
+  auto& supervisors = self->state.supervisors;
+  const auto found = std::find_if(supervisors.begin(), supervisors.end(),
+                                  [&](const auto& entry) { return entry.second.address() == down.source; });
+  if (found == supervisors.end()) return;
+  const auto sandbox_id = found->first;
+  supervisors.erase(found);
+  spdlog::error("the supervisor of {} died: {}", sandbox_id, self->system().render(down.reason));
+  if (self->state.registry)
+    self->send(self->state.registry, ended_atom_v, sandbox_id, "the actor that watches its VM died");
+}
+
 }  // namespace
 
 NodeAgentActor::behavior_type node_agent(Self self, SharedServices services, DiskKeeperActor disk_keeper) {
   self->state.services = std::move(services);
   self->state.disk_keeper = std::move(disk_keeper);
+  self->set_down_handler([self](const caf::down_msg& down) { supervisor_died(self, down); });
   return {
       [self](vm_atom atom, const BootCall& call, const DiskedBoot& disked) {
         return self->delegate(supervisor_of(self, call.sandbox_id), atom, call, disked);
@@ -113,6 +130,7 @@ NodeAgentActor::behavior_type node_agent(Self self, SharedServices services, Dis
         return self->delegate(supervisor_of(self, call.sandbox_id), atom, call, ready);
       },
       [self](adopt_atom, const Sandbox& sandbox) -> caf::result<void> {
+        if (self->state.supervisors.contains(sandbox.id)) return caf::unit;
         const auto row = self->state.services->node_store->vm(sandbox.id);
         if (!row) return to_caf(row.error());
         if (!*row) return to_caf(no_vm(sandbox.id));

@@ -31,11 +31,13 @@ struct PipelineRunState {
   std::size_t current = 0;
   bool cancelled = false;
   bool undoing = false;
+  std::optional<Error> failure;  ///< why it is being undone
 };
 
 namespace detail {
 
 constexpr std::chrono::milliseconds kFirstBackOff{200};
+constexpr std::uint32_t kUndoAttempts = 6;
 
 template <class P, class Self>
 void publish_record(Self* self) {
@@ -61,28 +63,59 @@ void end_run(Self* self, Result<typename P::Output> outcome) {
   self->quit();
 }
 
+template <class P, std::size_t I, class Self>
+void undo_stage(Self* self, std::uint32_t attempt);
+
 /// Undoes stage I and those before it, back to the last commit point.
 template <class P, std::size_t I, class Self>
-void undo_from(Self* self, const Error& error) {
+void undo_from(Self* self) {
   if constexpr (I == static_cast<std::size_t>(-1)) {
-    end_run<P>(self, fail(error));
+    end_run<P>(self, fail(*self->state.failure));
   } else if constexpr (P::template Tag<I>::commits) {
     // A commit point that failed itself leaves nothing; one that succeeded is not undone.
     if (self->state.record.stages[I].status == StageStatus::succeeded)
-      end_run<P>(self, fail(error));
+      end_run<P>(self, fail(*self->state.failure));
     else
-      undo_from<P, I - 1>(self, error);
+      undo_from<P, I - 1>(self);
   } else if constexpr (P::template Tag<I>::undo.empty()) {
-    undo_from<P, I - 1>(self, error);
+    undo_from<P, I - 1>(self);
   } else {
-    const auto next = [self, error] {
+    undo_stage<P, I>(self, 1);
+  }
+}
+
+/// Undoes stage I, again later where its concern is just being started anew, then those before it.
+template <class P, std::size_t I, class Self>
+void undo_stage(Self* self, std::uint32_t attempt) {
+  if constexpr (!P::template Tag<I>::undo.empty()) {
+    const auto next = [self] {
       auto& stage = self->state.record.stages[I];
       if (stage.status == StageStatus::succeeded) stage.status = StageStatus::undone;
-      undo_from<P, I - 1>(self, error);
+      undo_from<P, I - 1>(self);
     };
     ask_undo(self, self->state.concerns, self->state.call, typename P::template Tag<I>{})
-        .then([next] { next(); }, [next](caf::error&) { next(); });
+        .then([next] { next(); },
+              [self, next, attempt](caf::error& failed) {
+                if (from_caf(failed, "undo").transient && attempt < kUndoAttempts)
+                  self->delayed_send(self, kFirstBackOff * (1 << (attempt - 1)), undo_atom_v,
+                                     static_cast<std::uint32_t>(I), attempt + 1);
+                else
+                  next();
+              });
   }
+}
+
+template <class P, class Self, std::size_t... I>
+void undo_stage_at(Self* self, std::size_t stage, std::uint32_t attempt, std::index_sequence<I...>) {
+  ((I == stage ? undo_stage<P, I>(self, attempt) : void()), ...);
+}
+
+/// The run will fail with `error`; stage I is the last that may have done something.
+template <class P, std::size_t I, class Self>
+void begin_undo(Self* self, const Error& error) {
+  self->state.undoing = true;
+  self->state.failure = error;
+  undo_from<P, I>(self);
 }
 
 template <class P, std::size_t I, class Self>
@@ -126,8 +159,7 @@ void stage_broke(Self* self, Error error) {
     }
   }
   publish_record<P>(self);
-  state.undoing = true;
-  undo_from<P, I>(self, error);
+  begin_undo<P, I>(self, error);
 }
 
 template <class P, std::size_t I, class Self>
@@ -153,11 +185,7 @@ void enter_stage(Self* self) {
   auto& state = self->state;
   if (state.undoing) return;
   if (state.cancelled) {
-    state.undoing = true;
-    if constexpr (I == 0)
-      end_run<P>(self, fail(cancelled_error(state.record)));
-    else
-      undo_from<P, I - 1>(self, cancelled_error(state.record));
+    begin_undo<P, I - 1>(self, cancelled_error(state.record));
     return;
   }
   state.current = I;
@@ -184,6 +212,7 @@ RunActor::behavior_type run_pipeline(Self* self, typename PipelineT::Input input
           record.done_bytes = progress.done_bytes;
           record.total_bytes = progress.total_bytes;
           record.detail = progress.detail;
+          record.layers = progress.layers;
           detail::publish_record<PipelineT>(self);
         }
       },
@@ -191,6 +220,9 @@ RunActor::behavior_type run_pipeline(Self* self, typename PipelineT::Input input
         if (self->state.cancelled || self->state.undoing) return;
         self->state.cancelled = true;
         interrupt(self, self->state.concerns, self->state.call);
+      },
+      [self](undo_atom, std::uint32_t stage, std::uint32_t attempt) {
+        detail::undo_stage_at<PipelineT>(self, stage, attempt, std::make_index_sequence<PipelineT::size>{});
       },
       [self](retry_atom, std::uint32_t stage) {
         detail::enter_stage_at<PipelineT>(self, stage, std::make_index_sequence<PipelineT::size>{});

@@ -2,6 +2,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "actors/boot_run.hpp"
 #include "actors/record_tables.hpp"
 #include "pipeline/store/record_store.hpp"
@@ -13,6 +15,7 @@ namespace {
 using Self = SandboxRegistryActor::stateful_pointer<SandboxRegistryState>;
 constexpr std::chrono::hours kFailedKept{1};
 constexpr std::chrono::seconds kEndDeadline{60};
+constexpr std::chrono::milliseconds kEndAgain{500};
 
 Result<void> store(Self self, const Sandbox& sandbox) {
   NANOBOX_TRY(
@@ -88,6 +91,7 @@ caf::result<Sandbox> create(Self self, BootRequest request) {
   auto promise = self->make_response_promise<Sandbox>();
   auto run = self->spawn(boot_run, std::move(record), state.concerns, std::move(request), state.recorder,
                          SandboxRegistryActor(self));
+  self->monitor(run);
   state.booting.emplace(id, SandboxRegistryState::Booting{run, promise, {}});
   return promise;
 }
@@ -143,10 +147,39 @@ void end_on_node(Self self, const std::string& id) {
   };
   self->request(self->state.concerns.node_agent, kEndDeadline, end_atom_v, id)
       .then([over] { over(); },
-            [over, id](caf::error& error) {
-              spdlog::error("{}", describe(from_caf(error, "end sandbox " + id)));
-              over();
+            [self, over, id](caf::error& failed) {
+              const auto error = from_caf(failed, "end sandbox " + id);
+              spdlog::error("{}", describe(error));
+              if (error.transient)
+                self->delayed_send(self, kEndAgain, end_atom_v, id);
+              else
+                over();
             });
+}
+
+/// A run tells its end before it ends: one that did not has died, and nothing was undone.
+void run_died(Self self, const caf::down_msg& down) {
+  auto& state = self->state;
+  const auto found = std::find_if(state.booting.begin(), state.booting.end(),
+                                  [&](const auto& entry) { return entry.second.run.address() == down.source; });
+  if (found == state.booting.end()) return;
+  const auto id = found->first;
+  auto booting = std::move(found->second);
+  state.booting.erase(found);
+  Error error{.code = ErrorCode::internal,
+              .attempted = "create sandbox",
+              .subject = id,
+              .reason = "its run died: " + self->system().render(down.reason),
+              .mend = "try again"};
+  for (const auto& run : state.services->boards->runs.all()) {
+    if (run->subject != id || run->ended_at) continue;
+    RunRecord ended = *run;
+    run_ended(ended, RunStatus::failed, error, wall_now());
+    self->send(state.recorder, record_atom_v, std::move(ended));
+  }
+  booting.created.deliver(to_caf(error));
+  state.removing[id] = std::move(booting.removers);
+  end_on_node(self, id);
 }
 
 caf::result<void> remove(Self self, const std::string& id) {
@@ -222,7 +255,7 @@ caf::result<void> adopt(Self self) {
   };
   for (const auto& record : *records) {
     auto sandbox = sandbox_from_record(record.value);
-    if (!sandbox) continue;
+    if (!sandbox || state.booting.contains(sandbox->id) || state.removing.contains(sandbox->id)) continue;
     ++*pending;
     state.services->boards->sandboxes.publish(sandbox->id, *sandbox);
     if (sandbox->status == SandboxStatus::running) {
@@ -259,6 +292,7 @@ SandboxRegistryActor::behavior_type sandbox_registry(Self self, SharedServices s
   self->state.services = std::move(services);
   self->state.concerns = std::move(concerns);
   self->state.recorder = std::move(recorder);
+  self->set_down_handler([self](const caf::down_msg& down) { run_died(self, down); });
   return {
       [self](create_atom, const BootRequest& request) { return create(self, request); },
       [self](cancel_atom, const std::string& id) {
@@ -270,6 +304,7 @@ SandboxRegistryActor::behavior_type sandbox_registry(Self self, SharedServices s
       [self](ended_atom, const RunRecord& run, const Sandbox& sandbox) { boot_over(self, run, sandbox); },
       [self](ended_atom, const std::string& id, const std::string& reason) { vm_ended(self, id, reason); },
       [self](tick_atom) { expire(self); },
+      [self](end_atom, const std::string& id) { end_on_node(self, id); },
       [self](adopt_atom) { return adopt(self); },
       [self](drain_atom, const std::string& mode) -> caf::result<void> {
         auto& state = self->state;

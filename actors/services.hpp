@@ -14,6 +14,7 @@ namespace nanobox {
 
 class RecordStore;
 class NodeStore;
+class WindowGate;
 
 /// What the actors of one node share. Set up before the first actor, constant after; the parts guard themselves.
 struct Services {
@@ -21,8 +22,9 @@ struct Services {
   ImageSourceSettings image_sources;
   CacheFolders cache;
   std::shared_ptr<BlobCache> blobs;
-  std::vector<std::byte> init_binary;  ///< injected into every root
-  std::string init_digest;             ///< part of a root's identity
+  std::shared_ptr<WindowGate> large_windows;  ///< one for all warmups
+  std::vector<std::byte> init_binary;         ///< injected into every root
+  std::string init_digest;                    ///< part of a root's identity
   std::string dns_server;
 
   std::filesystem::path sandboxes_folder;  ///< [agent] rootfs_dir
@@ -32,7 +34,7 @@ struct Services {
   std::uint64_t min_free_mb = 1024;
   double disk_overcommit = 4.0;
   std::uint64_t memory_budget_mb = 0;  ///< for all guests together
-  std::uint32_t first_uid = 0;         ///< VMMs' uids are first_uid + slot
+  UidRange vmm_uids;                   ///< the VMMs' own users
 
   std::shared_ptr<VmmDriver> driver;  ///< null: none works here; `driver_problem` says why
   Error driver_problem;

@@ -49,6 +49,8 @@ Result<void> admit(const Services& services, const std::map<std::string, Resourc
 SchedulerActor::behavior_type scheduler(SchedulerActor::stateful_pointer<SchedulerState> self,
                                         SharedServices services) {
   self->state.services = std::move(services);
+  for (const auto& sandbox : self->state.services->boards->sandboxes.all())
+    if (sandbox->status != SandboxStatus::failed) self->state.reserved[sandbox->id] = sandbox->resources;
   return {
       [self](place_atom, const BootCall& call, const BootRequest& request) -> caf::result<PlacedBoot> {
         auto& state = self->state;

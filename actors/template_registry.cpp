@@ -1,5 +1,8 @@
 #include "actors/template_registry.hpp"
 
+#include <algorithm>
+
+#include "actors/job.hpp"
 #include "actors/record_tables.hpp"
 #include "actors/warmup_run.hpp"
 #include "pipeline/store/record_store.hpp"
@@ -11,6 +14,7 @@ namespace nanobox {
 namespace {
 
 using Self = TemplateRegistryActor::stateful_pointer<TemplateRegistryState>;
+constexpr std::chrono::seconds kHeadDeadline{5};
 
 bool same_wishes(const WarmupRequest& a, const WarmupRequest& b) {
   return a.image.image == b.image.image && a.image.platform == b.image.platform && a.resources == b.resources &&
@@ -29,40 +33,37 @@ Result<void> store(Self self, const Template& entry) {
   return {};
 }
 
-/// Whether the template already is what `request` asks for, by one HEAD of at most five seconds.
-bool nothing_to_do(const Services& services, const Template& entry, const WarmupRequest& request) {
-  if (request.force || entry.status != TemplateStatus::ready || !entry.usable() || !same_wishes(entry, request))
-    return false;
-  if (!find_rootfs(services.cache.rootfs, entry.rootfs.identity)) return false;
-  StageContext context;
-  context.deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
-  const auto digest = head_digest(context, services.image_sources, request.image);
-  return digest && *digest == entry.digest;
+/// Whether the template is what `request` asks for, unless the image's name stands for another digest by now.
+bool may_be_done(const Services& services, const Template& entry, const WarmupRequest& request) {
+  return !request.force && entry.status == TemplateStatus::ready && entry.usable() && same_wishes(entry, request) &&
+         find_rootfs(services.cache.rootfs, entry.rootfs.identity).has_value();
 }
 
-caf::result<WarmupAnswer> warmup(Self self, const WarmupRequest& request) {
+/// The running warmup of that name, if it makes what `request` asks for.
+std::optional<Result<WarmupAnswer>> join_running(Self self, const WarmupRequest& request) {
+  const auto running = self->state.running.find(template_key(request.owner, request.name));
+  if (running == self->state.running.end()) return std::nullopt;
+  if (same_wishes(running->second.request, request))
+    return WarmupAnswer{
+        .name = request.name, .operation_id = running->second.run_id, .status = TemplateStatus::running};
+  return fail({.code = ErrorCode::conflict,
+               .attempted = "warm up template",
+               .subject = request.name,
+               .reason = "another warmup of that name is on its way",
+               .mend = "wait for it, or use another name"});
+}
+
+Result<WarmupAnswer> begin(Self self, const WarmupRequest& request) {
   auto& state = self->state;
   if (state.stopping)
-    return to_caf({.code = ErrorCode::shutting_down,
-                   .attempted = "warm up",
-                   .subject = request.name,
-                   .reason = "the server is stopping",
-                   .mend = "try again later"});
+    return fail({.code = ErrorCode::shutting_down,
+                 .attempted = "warm up",
+                 .subject = request.name,
+                 .reason = "the server is stopping",
+                 .mend = "try again later"});
+  if (auto joined = join_running(self, request)) return std::move(*joined);
   const auto key = template_key(request.owner, request.name);
-  if (const auto running = state.running.find(key); running != state.running.end()) {
-    if (same_wishes(running->second.request, request))
-      return WarmupAnswer{
-          .name = request.name, .operation_id = running->second.run_id, .status = TemplateStatus::running};
-    return to_caf({.code = ErrorCode::conflict,
-                   .attempted = "warm up template",
-                   .subject = request.name,
-                   .reason = "another warmup of that name is on its way",
-                   .mend = "wait for it, or use another name"});
-  }
   const auto old = state.services->boards->templates.find(key);
-  if (old && nothing_to_do(*state.services, *old, request))
-    return WarmupAnswer{.name = request.name, .operation_id = old->operation_id, .status = TemplateStatus::ready};
-
   Template entry = old ? *old : Template{};
   entry.name = request.name;
   entry.owner = request.owner;
@@ -84,12 +85,40 @@ caf::result<WarmupAnswer> warmup(Self self, const WarmupRequest& request) {
     return std::vector(stages.begin(), stages.end());
   }());
   entry.operation_id = record.id;
-  if (auto stored = store(self, entry); !stored) return to_caf(stored.error());
+  NANOBOX_TRY(store(self, entry));
   state.services->boards->runs.publish(record.id, record);
   WarmupAnswer answer{.name = request.name, .operation_id = record.id, .status = TemplateStatus::queued};
   auto run = self->spawn<caf::detached>(warmup_run, std::move(record), std::move(concerns), request, state.recorder);
+  self->monitor(run);
   state.running.emplace(key, TemplateRegistryState::Running{answer.operation_id, request, run});
   return answer;
+}
+
+caf::result<WarmupAnswer> warmup(Self self, const WarmupRequest& request) {
+  const auto old = self->state.services->boards->templates.find(template_key(request.owner, request.name));
+  if (!old || !may_be_done(*self->state.services, *old, request)) return reply(begin(self, request));
+  auto promise = self->make_response_promise<WarmupAnswer>();
+  auto go_on = [self, promise, request]() mutable {
+    auto begun = begin(self, request);
+    if (begun)
+      promise.deliver(std::move(*begun));
+    else
+      promise.deliver(to_caf(begun.error()));
+  };
+  request_job(self, 2 * kHeadDeadline,
+              [services = self->state.services, image = request.image]() -> Result<std::string> {
+                StageContext context;
+                context.deadline = std::chrono::steady_clock::now() + kHeadDeadline;
+                return head_digest(context, services->image_sources, image);
+              })
+      .then(
+          [promise, go_on, old](const std::string& digest) mutable {
+            if (digest != old->digest) return go_on();
+            promise.deliver(
+                WarmupAnswer{.name = old->name, .operation_id = old->operation_id, .status = TemplateStatus::ready});
+          },
+          [go_on](caf::error&) mutable { go_on(); });
+  return promise;
 }
 
 caf::result<Template> publish(Self self, const WarmupCall& call, const BuiltImage& built) {
@@ -134,6 +163,32 @@ void run_over(Self self, const RunRecord& run) {
   if (!state.running.empty()) return;
   for (auto& promise : state.draining) deliver_done(promise);
   state.draining.clear();
+}
+
+/// A run tells its end before it ends: one that did not has died.
+void run_died(Self self, const caf::down_msg& down) {
+  auto& state = self->state;
+  const auto found = std::find_if(state.running.begin(), state.running.end(),
+                                  [&](const auto& entry) { return entry.second.run.address() == down.source; });
+  if (found == state.running.end()) return;
+  const auto run = state.services->boards->runs.find(found->second.run_id);
+  RunRecord ended = run ? *run : RunRecord{};
+  ended.id = found->second.run_id;
+  ended.owner = found->second.request.owner;
+  ended.subject = found->second.request.name;
+  run_ended(ended, RunStatus::failed,
+            Error{.code = ErrorCode::internal,
+                  .attempted = "warm up",
+                  .subject = ended.subject,
+                  .reason = "its run died: " + self->system().render(down.reason),
+                  .mend = "try again"},
+            wall_now());
+  self->send(state.recorder, record_atom_v, ended);
+  self->send(state.image_puller, cancel_atom_v, ended.id);
+  self->send(state.layer_extractor, cancel_atom_v, ended.id);
+  self->send(state.ext4_builder, cancel_atom_v, ended.id);
+  self->send(state.image_puller, ended_atom_v, ended.id);
+  run_over(self, ended);
 }
 
 caf::result<void> remove(Self self, const std::string& owner, const std::string& name, bool force) {
@@ -186,6 +241,7 @@ TemplateRegistryActor::behavior_type template_registry(Self self, SharedServices
   state.layer_extractor = std::move(layer_extractor);
   state.ext4_builder = std::move(ext4_builder);
   state.recorder = std::move(recorder);
+  self->set_down_handler([self](const caf::down_msg& down) { run_died(self, down); });
   return {
       [self](warmup_atom, const WarmupRequest& request) { return warmup(self, request); },
       [self](publish_atom, const WarmupCall& call, const BuiltImage& built) { return publish(self, call, built); },

@@ -3,7 +3,7 @@
 #include <sys/random.h>
 
 #include "actors/job.hpp"
-#include "guest/protocol.h"
+#include "pipeline/boot/channel/refusal.hpp"
 #include "pipeline/store/node_store.hpp"
 
 namespace nanobox {
@@ -111,8 +111,8 @@ caf::result<StartedVm> start(Self self, const DiskedBoot& disked) {
               [services = state.services, spec = std::move(spec),
                events = events_for(self)]() mutable -> Result<std::shared_ptr<Vm>> {
                 if (!services->driver) return fail(services->driver_problem);
-                const auto uid = NANOBOX_TRY(services->node_store->lease("uid", services->first_uid,
-                                                                         services->first_uid + 65535, spec.sandbox_id));
+                const auto uid = NANOBOX_TRY(services->node_store->lease("uid", services->vmm_uids.first,
+                                                                         services->vmm_uids.last, spec.sandbox_id));
                 spec.uid = static_cast<std::uint32_t>(uid);
                 std::shared_ptr<Vm> vm = NANOBOX_TRY(services->driver->start(spec, std::move(events)));
                 if (auto kept = services->node_store->put_vm(spec.sandbox_id, to_json(vm->identity())); !kept) {
@@ -194,34 +194,6 @@ void finish_exec(Self self, std::uint32_t stream, const StreamExit& exit) {
   self->state.execs.erase(found);
 }
 
-Error refusal(const std::string& id, const StreamError& error) {
-  switch (error.reason) {
-    case NANOBOX_REASON_CWD_NOT_FOUND:
-      return {.code = ErrorCode::cwd_not_found,
-              .attempted = "run a command in",
-              .subject = id,
-              .reason = error.text,
-              .mend = "name a folder that exists",
-              .fields = {{"/cwd", error.text}}};
-    case NANOBOX_REASON_USER_NOT_FOUND:
-      return {.code = ErrorCode::user_not_found,
-              .attempted = "run a command in",
-              .subject = id,
-              .reason = error.text,
-              .mend = "name a user of the image, or a numeric id",
-              .fields = {{"/user", error.text}}};
-    case NANOBOX_REASON_NO_RESOURCES:
-      return {.code = ErrorCode::no_capacity,
-              .attempted = "run a command in",
-              .subject = id,
-              .reason = error.text,
-              .mend = "end other commands first",
-              .retry_after_sec = 1};
-    default:
-      return error_of(ErrorCode::command_invalid, "run a command in", id, error.text);
-  }
-}
-
 void take_data(Self self, const StreamData& data) {
   auto& state = self->state;
   const auto found = state.execs.find(data.stream);
@@ -255,7 +227,7 @@ void take_event(Self self, const ChannelEvent& event) {
   } else if (const auto* error = std::get_if<StreamError>(&event)) {
     const auto found = state.execs.find(error->stream);
     if (found != state.execs.end()) {
-      found->second.promise.deliver(to_caf(refusal(state.sandbox_id, *error)));
+      found->second.promise.deliver(to_caf(refusal_of(*error, state.sandbox_id)));
       state.execs.erase(found);
     }
   }
@@ -276,7 +248,11 @@ caf::result<ExecOutcome> exec(Self self, const std::string& id, const ExecComman
   for (const auto& [name, value] : command.env) request.env.push_back(name + "=" + value);
   const auto stream = state.session->open_exec(request);
   if (!stream) return to_caf(stream.error());
-  state.session->write_stdin(*stream, command.stdin_bytes, true);
+  if (const auto queued = state.session->write_stdin(*stream, command.stdin_bytes, true); !queued) {
+    state.session->close(*stream);
+    flush(self);
+    return to_caf(queued.error());
+  }
   RunningExec running{.id = id,
                       .command = command,
                       .outcome = {},
@@ -344,6 +320,9 @@ VmSupervisorActor::behavior_type vm_supervisor(Self self, SharedServices service
   self->state.services = std::move(services);
   self->state.sink = std::move(sink);
   self->state.sandbox_id = std::move(sandbox_id);
+  // The next node agent takes the VM over, by its record: this one must let go of its sockets.
+  self->monitor(self->state.sink);
+  self->set_down_handler([self](const caf::down_msg&) { self->quit(caf::exit_reason::user_shutdown); });
   return {
       [self](vm_atom, const BootCall&, const DiskedBoot& disked) { return start(self, disked); },
       [self](shake_atom, const BootCall&, const StartedVm& started) -> caf::result<ReadyGuest> {

@@ -13,7 +13,7 @@
 #include <optional>
 
 #include "config/unique_fd.hpp"
-#include "http/digest.hpp"
+#include "config/sha256.hpp"
 
 namespace nanobox::http {
 namespace {

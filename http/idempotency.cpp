@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "http/digest.hpp"
+#include "config/sha256.hpp"
 #include "http/sse.hpp"
 
 namespace nanobox::http {
@@ -120,7 +120,7 @@ struct Idempotency::State : std::enable_shared_from_this<State> {
 
   void start(const std::shared_ptr<Asked>& asked) {
     const auto scope = scope_of(asked->request);
-    const auto found = store->start(scope, "sha256:" + sha256_hex(asked->request.body), wall_now());
+    const auto found = store->start(scope, digest_of(asked->request.body), wall_now());
     if (!found) return asked->responder.send_problem(found.error());
     if (const auto* answered = std::get_if<idempotency::Answered>(&*found)) return replay(*asked, *answered);
     if (std::holds_alternative<idempotency::InFlight>(*found)) {

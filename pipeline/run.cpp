@@ -113,6 +113,21 @@ void run_ended(RunRecord& run, RunStatus status, std::optional<Error> error, Wal
 
 namespace {
 
+void write_layers(JsonWriter& json, const std::vector<LayerProgress>& layers) {
+  put(json, "layers");
+  json.StartArray();
+  for (const auto& layer : layers) {
+    json.StartObject();
+    put_text(json, "digest", layer.digest);
+    put(json, "done_bytes");
+    json.Uint64(layer.done_bytes);
+    put(json, "total_bytes");
+    json.Uint64(layer.total_bytes);
+    json.EndObject();
+  }
+  json.EndArray();
+}
+
 void write_stages(JsonWriter& json, const RunRecord& run) {
   json.StartArray();
   for (const auto& stage : run.stages) {
@@ -132,6 +147,7 @@ void write_stages(JsonWriter& json, const RunRecord& run) {
     put(json, "total_bytes");
     json.Uint64(stage.total_bytes);
     put_text_or_null(json, "detail", stage.detail);
+    if (!stage.layers.empty()) write_layers(json, stage.layers);
     put_error(json, "error", stage.error);
     json.EndObject();
   }

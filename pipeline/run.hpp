@@ -10,6 +10,7 @@
 #include "config/clock.hpp"
 #include "config/error.hpp"
 #include "pipeline/stage.hpp"
+#include "pipeline/stage_context.hpp"
 
 namespace nanobox {
 
@@ -29,6 +30,7 @@ struct StageRecord {
   std::uint64_t done_bytes = 0;
   std::uint64_t total_bytes = 0;
   std::string detail = {};
+  std::vector<LayerProgress> layers = {};
   std::optional<Error> error = {};
 };
 

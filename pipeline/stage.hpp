@@ -33,6 +33,8 @@ std::string_view to_string(Concern concern);
 ///   retries         further attempts after a transient failure
 ///   undo            what is done when a later stage fails, for people; empty where nothing is
 ///   group_start     a retry begins again at this stage or the nearest one before it that is one
+///   overlaps_next   it answers while its work goes on, and ends together with the next stage
+///   commits         once it succeeded, nothing before it is undone
 struct StageDescription {
   std::string_view name;
   Concern concern;
@@ -41,6 +43,13 @@ struct StageDescription {
   std::chrono::milliseconds deadline;
   unsigned retries;
   std::string_view undo;
+};
+
+/// What holds for a stage that says nothing else.
+struct StageDefaults {
+  static constexpr std::string_view undo = "";
+  static constexpr unsigned retries = 0;
+  static constexpr bool group_start = true, overlaps_next = false, commits = false;
 };
 
 /// A pipeline is its stages' tags in order; a list whose neighbours do not fit does not compile.

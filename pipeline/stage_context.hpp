@@ -5,16 +5,25 @@
 #include <functional>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "config/error.hpp"
 
 namespace nanobox {
 
+/// How far one layer has come.
+struct LayerProgress {
+  std::string digest;
+  std::uint64_t done_bytes = 0;
+  std::uint64_t total_bytes = 0;
+};
+
 /// Progress of one stage, as the API shows it.
 struct StageProgress {
   std::uint64_t done_bytes = 0;
-  std::uint64_t total_bytes = 0;  ///< 0: not known
-  std::string detail;             ///< a few words for people, e.g. "layer 2 of 7"
+  std::uint64_t total_bytes = 0;           ///< 0: not known
+  std::string detail;                      ///< a few words for people, e.g. "layer 2 of 7"
+  std::vector<LayerProgress> layers = {};  ///< where they come side by side; by position, equal ones once
 };
 
 /// What a stage's work needs from the run it belongs to. Copyable; the callbacks may be called from any thread.

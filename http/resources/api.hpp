@@ -4,6 +4,7 @@
 #include <caf/actor_system.hpp>
 #include <filesystem>
 #include <memory>
+#include <stop_token>
 
 #include "actors/node.hpp"
 #include "http/idempotency.hpp"
@@ -20,6 +21,7 @@ struct Api {
   std::filesystem::path embedded_images;  ///< OCI layouts that come with the program, by name; empty: none
   WallTime started_at = wall_now();
   std::atomic<bool> ready{true};
+  std::stop_source stopping = {};  ///< requested when the server begins to stop: endless streams end then
 
   const Boards& boards() const { return *node.services->boards; }
   Boards& boards() { return *node.services->boards; }

@@ -8,6 +8,22 @@ namespace nanobox::http {
 
 namespace {
 
+/// Why the node cannot do its work now, if so.
+std::optional<Error> node_problem(const Api& api) {
+  const auto& services = *api.node.services;
+  if (!services.driver) return services.driver_problem;
+  for (const auto& health : api.boards().concerns.all()) {
+    if (!health->unsteady_until || *health->unsteady_until < std::chrono::steady_clock::now()) continue;
+    return Error{
+        .code = ErrorCode::not_ready,
+        .attempted = "run " + health->concern,
+        .subject = "",
+        .reason = "it died " + std::to_string(health->deaths.size()) + " times within a minute: " + health->reason,
+        .mend = "the log says more"};
+  }
+  return std::nullopt;
+}
+
 std::string node_json(const Api& api) {
   const auto& services = *api.node.services;
   std::uint64_t vcpu = 0, memory_mb = 0, disk_mb = 0, sandboxes = 0;
@@ -20,13 +36,13 @@ std::string node_json(const Api& api) {
   }
   std::error_code error;
   const auto space = std::filesystem::space(services.sandboxes_folder, error);
-  const auto problem = services.driver ? std::string() : describe(services.driver_problem);
+  const auto problem = node_problem(api);
   json::Writer json;
-  json.begin_object().field("id", services.node_id).field("status", services.driver ? "ready" : "unready");
-  if (problem.empty())
-    json.null_field("reason");
+  json.begin_object().field("id", services.node_id).field("status", problem ? "unready" : "ready");
+  if (problem)
+    json.field("reason", describe(*problem));
   else
-    json.field("reason", problem);
+    json.null_field("reason");
   if (services.driver)
     json.field("vmm", to_string(services.driver->kind()));
   else
@@ -117,10 +133,9 @@ void add_health_routes(Router& router, Api& api) {
                                          .reason = "the server is stopping",
                                          .mend = "",
                                          .retry_after_sec = 5});
-        if (!api.node.services->driver) {
-          auto problem = api.node.services->driver_problem;
-          problem.code = ErrorCode::not_ready;
-          return responder.send_problem(problem);
+        if (auto problem = node_problem(api)) {
+          problem->code = ErrorCode::not_ready;
+          return responder.send_problem(*problem);
         }
         responder.send(200, R"({"status":"ready"})");
       },

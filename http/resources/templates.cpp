@@ -128,6 +128,7 @@ public:
       : api_(api), key_(std::move(key)), stream_(std::move(stream)) {}
 
   void begin(const std::string& run_id) {
+    const std::lock_guard beginning(beginning_);
     const auto tell = [weak = weak_from_this()](const auto&) {
       if (const auto self = weak.lock()) self->tell();
     };
@@ -135,6 +136,9 @@ public:
     template_watch_ = api_.boards().templates.watch(key_, tell);
     run_watch_ = api_.boards().runs.watch(run_id, tell);
     stream_.on_disconnect([weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->finish();
+    });
+    stopping_.emplace(api_.stopping.get_token(), [weak = weak_from_this()] {
       if (const auto self = weak.lock()) self->finish();
     });
     this->tell();
@@ -160,26 +164,31 @@ private:
     const std::lock_guard lock(mutex_);
     if (!done_) end();
   }
-  /// The watches are let go on a thread of their own: their destructors wait for the very callback that runs here.
+  /// The watches and the callback are let go on a thread of their own: their destructors wait for the very callback
+  /// that runs here.
   void end() {
     done_ = true;
     stream_.end();
     api_.system.spawn([self = std::exchange(self_, nullptr)](caf::event_based_actor*) {
       if (!self) return;
+      const std::lock_guard begun(self->beginning_);
       self->template_watch_ = {};
       self->run_watch_ = {};
+      self->stopping_.reset();
     });
   }
 
   Api& api_;
   const std::string key_;
   Stream stream_;
+  std::mutex beginning_;  ///< held while the watches are set up
   std::mutex mutex_;
   bool done_ = false;
   std::string last_;
   std::shared_ptr<StatusWatcher> self_;
   Board<Template>::Watch template_watch_;
   Board<RunRecord>::Watch run_watch_;
+  std::optional<std::stop_callback<std::function<void()>>> stopping_;
 };
 
 /// A bare name that an embedded image has means that one: the first sandbox needs no registry.

@@ -54,78 +54,65 @@ struct ReadyGuest {
   std::int64_t boot_time_ms = 0;
 };
 
-struct PlaceStage {
+struct PlaceStage : StageDefaults {
   using Input = BootRequest;
   using Output = PlacedBoot;
   static constexpr std::string_view name = "place", input = "BootRequest", output = "PlacedBoot",
                                     undo = "give the reservation back";
   static constexpr Concern concern = Concern::scheduler;
   static constexpr std::chrono::milliseconds deadline{5'000};
-  static constexpr unsigned retries = 0;
-  static constexpr bool group_start = true, overlaps_next = false, commits = false;
 };
 
-struct AddressStage {
+struct AddressStage : StageDefaults {
   using Input = PlacedBoot;
   using Output = AddressedBoot;
   static constexpr std::string_view name = "address", input = "PlacedBoot", output = "AddressedBoot",
                                     undo = "release the address";
   static constexpr Concern concern = Concern::ip_allocator;
   static constexpr std::chrono::milliseconds deadline{5'000};
-  static constexpr unsigned retries = 0;
-  static constexpr bool group_start = true, overlaps_next = false, commits = false;
 };
 
-struct NetworkStage {
+struct NetworkStage : StageDefaults {
   using Input = AddressedBoot;
   using Output = NetworkedBoot;
   static constexpr std::string_view name = "network", input = "AddressedBoot", output = "NetworkedBoot",
                                     undo = "remove the interface";
   static constexpr Concern concern = Concern::network_keeper;
   static constexpr std::chrono::milliseconds deadline{10'000};
-  static constexpr unsigned retries = 0;
-  static constexpr bool group_start = true, overlaps_next = false, commits = false;
 };
 
-struct DiskStage {
+struct DiskStage : StageDefaults {
   using Input = NetworkedBoot;
   using Output = DiskedBoot;
   static constexpr std::string_view name = "disk", input = "NetworkedBoot", output = "DiskedBoot",
                                     undo = "remove the sandbox's files";
   static constexpr Concern concern = Concern::disk_keeper;
   static constexpr std::chrono::milliseconds deadline{30'000};
-  static constexpr unsigned retries = 0;
-  static constexpr bool group_start = true, overlaps_next = false, commits = false;
 };
 
-struct VmStage {
+struct VmStage : StageDefaults {
   using Input = DiskedBoot;
   using Output = StartedVm;
   static constexpr std::string_view name = "vm", input = "DiskedBoot", output = "StartedVm", undo = "end the VM";
   static constexpr Concern concern = Concern::vm_supervisor;
   static constexpr std::chrono::milliseconds deadline{60'000};
-  static constexpr unsigned retries = 0;
-  static constexpr bool group_start = true, overlaps_next = false, commits = false;
 };
 
-struct HandshakeStage {
+struct HandshakeStage : StageDefaults {
   using Input = StartedVm;
   using Output = ReadyGuest;
-  static constexpr std::string_view name = "handshake", input = "StartedVm", output = "ReadyGuest", undo = "";
+  static constexpr std::string_view name = "handshake", input = "StartedVm", output = "ReadyGuest";
   static constexpr Concern concern = Concern::vm_supervisor;
   static constexpr std::chrono::milliseconds deadline{120'000};
-  static constexpr unsigned retries = 0;
-  static constexpr bool group_start = true, overlaps_next = false, commits = false;
 };
 
-struct ConfigureStage {
+struct ConfigureStage : StageDefaults {
   using Input = ReadyGuest;
   using Output = Sandbox;
-  static constexpr std::string_view name = "configure", input = "ReadyGuest", output = "Sandbox", undo = "";
+  static constexpr std::string_view name = "configure", input = "ReadyGuest", output = "Sandbox";
   static constexpr Concern concern = Concern::vm_supervisor;
   static constexpr std::chrono::milliseconds deadline{30'000};
-  static constexpr unsigned retries = 0;
-  static constexpr bool group_start = true, overlaps_next = false, commits = true;
+  static constexpr bool commits = true;
 };
 
 /// Template → sandbox, cold.

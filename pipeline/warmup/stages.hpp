@@ -26,17 +26,16 @@ struct BuiltImage {
   BuiltRootfs rootfs;
 };
 
-struct ResolveStage {
+struct ResolveStage : StageDefaults {
   using Input = ImageRequest;
   using Output = ResolvedImage;
-  static constexpr std::string_view name = "resolve", input = "ImageRequest", output = "ResolvedImage", undo = "";
+  static constexpr std::string_view name = "resolve", input = "ImageRequest", output = "ResolvedImage";
   static constexpr Concern concern = Concern::image_puller;
   static constexpr std::chrono::milliseconds deadline{60'000};
   static constexpr unsigned retries = 3;
-  static constexpr bool group_start = true, overlaps_next = false, commits = false;
 };
 
-struct PullStage {
+struct PullStage : StageDefaults {
   using Input = ResolvedImage;
   using Output = PulledImage;
   static constexpr std::string_view name = "pull", input = "ResolvedImage", output = "PulledImage",
@@ -44,10 +43,10 @@ struct PullStage {
   static constexpr Concern concern = Concern::image_puller;
   static constexpr std::chrono::milliseconds deadline{3'600'000};
   static constexpr unsigned retries = 3;
-  static constexpr bool group_start = true, overlaps_next = true, commits = false;
+  static constexpr bool overlaps_next = true;
 };
 
-struct ExtractStage {
+struct ExtractStage : StageDefaults {
   using Input = PulledImage;
   using Output = IndexedImage;
   static constexpr std::string_view name = "extract", input = "PulledImage", output = "IndexedImage",
@@ -55,10 +54,10 @@ struct ExtractStage {
   static constexpr Concern concern = Concern::layer_extractor;
   static constexpr std::chrono::milliseconds deadline{3'600'000};
   static constexpr unsigned retries = 3;
-  static constexpr bool group_start = false, overlaps_next = false, commits = false;
+  static constexpr bool group_start = false;
 };
 
-struct BuildStage {
+struct BuildStage : StageDefaults {
   using Input = IndexedImage;
   using Output = BuiltImage;
   static constexpr std::string_view name = "build", input = "IndexedImage", output = "BuiltImage",
@@ -66,17 +65,16 @@ struct BuildStage {
   static constexpr Concern concern = Concern::ext4_builder;
   static constexpr std::chrono::milliseconds deadline{600'000};
   static constexpr unsigned retries = 3;
-  static constexpr bool group_start = false, overlaps_next = false, commits = false;
+  static constexpr bool group_start = false;
 };
 
-struct PublishStage {
+struct PublishStage : StageDefaults {
   using Input = BuiltImage;
   using Output = Template;
-  static constexpr std::string_view name = "publish", input = "BuiltImage", output = "Template", undo = "";
+  static constexpr std::string_view name = "publish", input = "BuiltImage", output = "Template";
   static constexpr Concern concern = Concern::template_registry;
   static constexpr std::chrono::milliseconds deadline{30'000};
-  static constexpr unsigned retries = 0;
-  static constexpr bool group_start = true, overlaps_next = false, commits = true;
+  static constexpr bool commits = true;
 };
 
 /// Image name → template. `pull` answers as soon as the downloads have started; `extract` follows the bytes.

@@ -30,6 +30,12 @@ protected:
     started_.push_back(caf::actor_cast<caf::actor>(actor));
     return actor;
   }
+  /// Has the actor end with the fixture.
+  template <class Handle>
+  void keep(const Handle& actor) {
+    started_.push_back(caf::actor_cast<caf::actor>(actor));
+  }
+  caf::actor_system& system() { return system_; }
   void settle() { scheduler_.run(); }
   void let_pass(std::chrono::milliseconds time) {
     scheduler_.advance_time(time);

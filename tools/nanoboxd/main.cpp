@@ -106,13 +106,10 @@ Result<int> serve(LoadedSettings loaded) {
                 .default_network_mode = settings.network.default_mode,
                 .embedded_images = embedded_images};
 
-  auto keys = settings.auth.keys;
-  // `nanobox run` without a server starts one for itself: its key is in the environment, never in a list of processes.
-  if (const char* ephemeral = std::getenv("NANOBOX_EPHEMERAL_KEY"); ephemeral != nullptr) keys.emplace_back(ephemeral);
   http::ServerSettings server_settings;
   server_settings.listen_addr = settings.api.listen_addr;
-  auto rules = http::make_auth_rules(keys, settings.auth.require_on_loopback, settings.auth.allow_unauthenticated,
-                                     settings.api.listen_addr, loaded.data_folder);
+  auto rules = http::make_auth_rules(settings.auth.keys, settings.auth.require_on_loopback,
+                                     settings.auth.allow_unauthenticated, settings.api.listen_addr, loaded.data_folder);
   http::Router router;
   http::add_template_routes(router, api);
   http::add_sandbox_routes(router, api);
@@ -130,6 +127,7 @@ Result<int> serve(LoadedSettings loaded) {
     sigwait(&signals, &signal);
     spdlog::info("{}: stopping", signal == SIGTERM ? "SIGTERM" : "SIGINT");
     api.ready = false;
+    api.stopping.request_stop();
     server.stop(std::chrono::seconds(settings.api.drain_sec));
     std::error_code ignored;
     fs::remove(address_file(loaded.data_folder), ignored);

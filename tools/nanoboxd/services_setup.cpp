@@ -1,18 +1,19 @@
 #include "tools/nanoboxd/services_setup.hpp"
 
-#include <openssl/evp.h>
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <fstream>
 
+#include "config/sha256.hpp"
 #include "guest/embedded_init.hpp"
 #include "pipeline/boot/vmm/confinement.hpp"
 #include "pipeline/boot/vmm/poller.hpp"
 #include "pipeline/boot/vmm/probe.hpp"
 #include "pipeline/boot/vmm/qemu/qemu_driver.hpp"
 #include "pipeline/store/node_store.hpp"
+#include "pipeline/warmup/rootfs/inflate.hpp"
 #include "pipeline/warmup/rootfs/rootfs_cache.hpp"
 
 namespace nanobox {
@@ -21,8 +22,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// VMMs' user ids: far from those that distributions and login services give out.
-constexpr std::uint32_t kFirstVmUid = 0x2A000000;
+/// VMMs' user ids: far from those that distributions and login services give out; another range for another data
+/// folder, so that the VMMs of two daemons are strangers to each other.
+UidRange vmm_uids(const fs::path& data_folder) {
+  constexpr std::uint32_t first = 0x2A000000, each = 0x10000, ranges = 0x1000;
+  std::error_code error;
+  const auto digest = sha256_hex(fs::canonical(data_folder, error).native());
+  const auto range = static_cast<std::uint32_t>(std::stoul(digest.substr(0, 8), nullptr, 16)) % ranges;
+  return {.first = first + range * each, .last = first + range * each + each - 1};
+}
 
 Result<void> make_folder(const fs::path& folder) {
   std::error_code error;
@@ -53,20 +61,7 @@ Result<std::vector<std::byte>> init_binary(const fs::path& named) {
   return std::vector<std::byte>(bytes, bytes + text.size());
 }
 
-std::string sha256_hex(const std::vector<std::byte>& bytes) {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned length = 0;
-  EVP_Digest(bytes.data(), bytes.size(), digest, &length, EVP_sha256(), nullptr);
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string text;
-  for (unsigned i = 0; i < length; ++i) {
-    text += kHex[digest[i] >> 4];
-    text += kHex[digest[i] & 15];
-  }
-  return text;
-}
-
-Result<std::shared_ptr<VmmDriver>> make_driver(const LoadedSettings& loaded) {
+Result<std::shared_ptr<VmmDriver>> make_driver(const LoadedSettings& loaded, const UidRange& uids) {
   const auto probes = probe_vmms({});
   for (const auto& probe : probes)
     spdlog::info("{}: {}{}", to_string(probe.kind), probe.usable ? "works" : "does not work",
@@ -75,6 +70,7 @@ Result<std::shared_ptr<VmmDriver>> make_driver(const LoadedSettings& loaded) {
   QemuSettings settings;
   settings.kind = kind;
   settings.data_folder = loaded.data_folder;
+  settings.uids = uids;
   settings.pollers = NANOBOX_TRY(PollerSet::start());
   settings.confinement = NANOBOX_TRY(ConfinementHost::detect(loaded.data_folder));
   return std::shared_ptr<VmmDriver>(NANOBOX_TRY(make_qemu_driver(settings)));
@@ -132,6 +128,7 @@ Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared
   }
   NANOBOX_TRY(clean_rootfs_folder(services->cache.rootfs));
   services->blobs = NANOBOX_TRY(BlobCache::open(services->cache.blobs));
+  services->large_windows = std::make_shared<WindowGate>();
 
   services->image_sources.local_roots = settings.oci.local_roots;
   services->image_sources.insecure_registries = settings.oci.insecure_registries;
@@ -141,7 +138,8 @@ Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared
     services->image_sources.credentials.push_back({entry.registry, {entry.username, entry.password}});
 
   services->init_binary = NANOBOX_TRY(init_binary(settings.oci.init_binary));
-  services->init_digest = sha256_hex(services->init_binary);
+  services->init_digest =
+      sha256_hex({reinterpret_cast<const char*>(services->init_binary.data()), services->init_binary.size()});
   services->dns_server = settings.oci.dns_server;
   services->boot_args = settings.firecracker.boot_args;
   services->kernel = find_kernel(loaded);
@@ -150,12 +148,12 @@ Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared
   services->min_free_mb = settings.agent.min_free_mb;
   services->disk_overcommit = settings.agent.disk_overcommit;
   services->memory_budget_mb = memory_budget_mb();
-  services->first_uid = kFirstVmUid;
+  services->vmm_uids = vmm_uids(loaded.data_folder);
   services->control_store = std::move(control_store);
   services->node_store = NANOBOX_TRY(NodeStore::open(loaded.data_folder / "node.db"));
   services->boards = std::make_shared<Boards>();
 
-  if (auto driver = make_driver(loaded)) {
+  if (auto driver = make_driver(loaded, services->vmm_uids)) {
     services->driver = std::move(*driver);
   } else {
     services->driver_problem = driver.error();

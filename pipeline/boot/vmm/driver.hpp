@@ -33,6 +33,12 @@ struct VmSpec {
   std::uint32_t uid = 0;              ///< the VMM's own user and group id
 };
 
+/// User ids, both ends included.
+struct UidRange {
+  std::uint32_t first = 0;
+  std::uint32_t last = 0;
+};
+
 /// What survives the daemon, so that a living VM can be adopted. Stored as JSON (see `to_json`/`from_json`).
 struct VmIdentity {
   std::string sandbox_id;
@@ -108,6 +114,9 @@ public:
   /// Takes a VM of an earlier daemon: checks boot id, pid, start time, uuid; reconnects its sockets.
   /// @errors guest_gone when it is not there any more
   virtual Result<std::unique_ptr<Vm>> adopt(const VmIdentity& identity, VmEvents events) = 0;
+  /// Ends and removes what VMMs of this data folder left in cgroups, but for those in `keep`.
+  /// @returns how many there were @errors io_failed
+  virtual Result<std::size_t> remove_leftovers(std::span<const VmIdentity> keep) = 0;
 };
 
 }  // namespace nanobox

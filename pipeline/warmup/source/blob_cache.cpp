@@ -35,7 +35,6 @@ struct TransferQueue {
 namespace {
 
 constexpr std::size_t kSideBySide = 4;
-constexpr std::chrono::hours kPartLifetime{24};
 
 Result<void> make_folder(const std::filesystem::path& folder) {
   std::error_code problem;
@@ -45,14 +44,10 @@ Result<void> make_folder(const std::filesystem::path& folder) {
   return {};
 }
 
-void remove_old_parts(const std::filesystem::path& folder) {
-  const auto oldest = std::filesystem::file_time_type::clock::now() - kPartLifetime;
+void remove_parts(const std::filesystem::path& folder) {
   std::error_code problem;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, problem)) {
-    const bool part = entry.path().extension() == ".part" && entry.is_regular_file(problem);
-    const bool empty = part && entry.file_size(problem) == 0;
-    if (!part || empty || entry.last_write_time(problem) < oldest) std::filesystem::remove_all(entry.path(), problem);
-  }
+  for (const auto& entry : std::filesystem::directory_iterator(folder, problem))
+    std::filesystem::remove_all(entry.path(), problem);
 }
 
 /// One image's interest in its blobs: adds up their progress, and takes itself off when stopped or destroyed.
@@ -90,11 +85,13 @@ public:
 
   void report() {
     const std::lock_guard lock(reporting_);
-    StageProgress progress{.done_bytes = 0, .total_bytes = total_bytes_, .detail = {}};
+    StageProgress progress{.done_bytes = 0, .total_bytes = total_bytes_, .detail = {}, .layers = {}};
     std::size_t whole = 0;
     for (const auto& arrival : arrivals_) {
       const auto there = arrival->available();
       progress.done_bytes += there;
+      progress.layers.push_back(
+          {.digest = arrival->digest(), .done_bytes = there, .total_bytes = arrival->size_bytes()});
       if (there == arrival->size_bytes()) ++whole;
     }
     progress.detail = std::to_string(whole) + " of " + std::to_string(arrivals_.size()) + " layers";
@@ -131,7 +128,7 @@ Result<std::shared_ptr<BlobCache>> BlobCache::open(const std::filesystem::path& 
   NANOBOX_TRY(make_folder(folder));
   NANOBOX_TRY(make_folder(folder / "sha256"));
   NANOBOX_TRY(make_folder(folder / ".tmp"));
-  remove_old_parts(folder / ".tmp");
+  remove_parts(folder / ".tmp");
   return std::shared_ptr<BlobCache>(new BlobCache(folder));
 }
 
@@ -156,6 +153,16 @@ bool BlobCache::has(const std::string& digest) const {
 void BlobCache::forget(const std::string& digest) {
   std::error_code ignored;
   if (is_digest(digest)) std::filesystem::remove(path(digest), ignored);
+}
+
+void BlobCache::abandon(const std::vector<Descriptor>& blobs) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& blob : blobs) {
+    const auto found = transfers_.find(blob.digest);
+    if (found != transfers_.end() && !found->second->abandon()) continue;
+    std::error_code ignored;
+    if (is_digest(blob.digest)) std::filesystem::remove(part_path(folder_, blob.digest), ignored);
+  }
 }
 
 void BlobCache::reap() {

@@ -28,10 +28,10 @@ struct FetchingBlobs {
 };
 
 /// Verified blobs by digest, `<folder>/sha256/<hex>`, and those on their way, `<folder>/.tmp/<hex>.part`, which a later
-/// try or a later process goes on with. One process owns a folder. Thread-safe.
+/// try goes on with. One process owns a folder. Thread-safe.
 class BlobCache {
 public:
-  /// Makes the folders (0700) and removes parts that nobody went on with for a day. @errors io_failed · disk_full
+  /// Makes the folders (0700) and removes the parts that an earlier process left. @errors io_failed · disk_full
   static Result<std::shared_ptr<BlobCache>> open(const std::filesystem::path& folder);
   /// Ends all downloads and waits for their threads.
   ~BlobCache();
@@ -42,6 +42,10 @@ public:
   /// ones read from `source` by at most four threads of this call.
   Result<FetchingBlobs> fetch(const StageContext& context, std::shared_ptr<ImageSource> source,
                               const std::vector<Descriptor>& blobs);
+
+  /// No later try will ask for what is still missing of `blobs`: removes their parts, but those that another image
+  /// waits for.
+  void abandon(const std::vector<Descriptor>& blobs);
 
   /// Where the blob is, or will be once complete.
   std::filesystem::path path(const std::string& digest) const;

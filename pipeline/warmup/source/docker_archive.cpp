@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <set>
 
-#include "pipeline/warmup/source/digest.hpp"
+#include "config/sha256.hpp"
 #include "pipeline/warmup/source/json_read.hpp"
 #include "pipeline/warmup/source/local_file.hpp"
 #include "pipeline/warmup/source/manifest.hpp"

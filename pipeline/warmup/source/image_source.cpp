@@ -1,7 +1,7 @@
 #include "pipeline/warmup/source/image_source.hpp"
 
+#include "config/sha256.hpp"
 #include "pipeline/warmup/source/credentials.hpp"
-#include "pipeline/warmup/source/digest.hpp"
 #include "pipeline/warmup/source/docker_archive.hpp"
 #include "pipeline/warmup/source/oci_layout.hpp"
 #include "pipeline/warmup/source/reference.hpp"

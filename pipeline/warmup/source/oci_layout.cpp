@@ -3,7 +3,7 @@
 #include <rapidjson/stringbuffer.h>
 #include <rapidjson/writer.h>
 
-#include "pipeline/warmup/source/digest.hpp"
+#include "config/sha256.hpp"
 #include "pipeline/warmup/source/json_read.hpp"
 #include "pipeline/warmup/source/local_file.hpp"
 

@@ -8,9 +8,9 @@
 #include <string_view>
 
 #include "config/error.hpp"
+#include "config/sha256.hpp"
 #include "config/unique_fd.hpp"
 #include "pipeline/stage_context.hpp"
-#include "pipeline/warmup/source/digest.hpp"
 
 namespace nanobox {
 

@@ -167,7 +167,8 @@ Result<ImageReference> parse_registry(std::string_view whole) {
     if (!is_registry(first))
       return invalid(whole, "'" + printable(first) + "' is no registry",
                      "write host[:port]/repository, port 1 to 65535");
-    found.registry = lower(first);
+    // A name that only its capitals tell from a repository's part keeps them, or it would be read back as such a part.
+    found.registry = looks_like_registry(lower(first)) ? lower(first) : std::string(first);
     if (found.registry == "index.docker.io" || found.registry == "registry-1.docker.io")
       found.registry = kDefaultRegistry;
     rest = rest.substr(slash + 1);

@@ -8,7 +8,7 @@
 #include <charconv>
 #include <ctime>
 
-#include "pipeline/warmup/source/digest.hpp"
+#include "config/sha256.hpp"
 #include "pipeline/warmup/source/json_read.hpp"
 #include "pipeline/warmup/source/manifest.hpp"
 
@@ -83,7 +83,8 @@ std::string lower(std::string text) {
 }
 
 bool names(const std::vector<std::string>& registries, const std::string& registry) {
-  return std::any_of(registries.begin(), registries.end(), [&](const auto& entry) { return lower(entry) == registry; });
+  return std::any_of(registries.begin(), registries.end(),
+                     [name = lower(registry)](const auto& entry) { return lower(entry) == name; });
 }
 
 /// "bytes 100-199/200" begins at 100.

@@ -45,7 +45,16 @@ void Transfer::stop_locked() {
                  .attempted = "fetch blob",
                  .subject = descriptor_.digest,
                  .reason = "it was cancelled",
-                 .mend = ""}));
+                 .mend = ""}),
+           !abandoned_);
+}
+
+bool Transfer::abandon() {
+  const std::lock_guard lock(mutex_);
+  if (!clients_.empty()) return false;
+  abandoned_ = true;
+  stop_locked();
+  return true;
 }
 
 bool Transfer::ended() const {
@@ -132,12 +141,12 @@ Result<void> Transfer::fetch() {
 }
 
 /// The part file's fate first, then the arrival's: whoever waits for it may open the file anew.
-void Transfer::conclude(Result<void> outcome) {
+void Transfer::conclude(Result<void> outcome, bool later_try) {
   if (outcome) return arrival_->complete();
   const auto& error = outcome.error();
   const bool interrupted =
       error.code == ErrorCode::cancelled || error.code == ErrorCode::deadline_exceeded || error.transient;
-  const bool worth_keeping = interrupted && error.code != ErrorCode::digest_mismatch && !part_.empty();
+  const bool worth_keeping = later_try && interrupted && error.code != ErrorCode::digest_mismatch && !part_.empty();
   if (!worth_keeping) part_.discard();
   arrival_->fail_with(std::move(outcome).error());
 }
@@ -158,11 +167,13 @@ void Transfer::run() {
                     .reason = problem.what(),
                     .mend = ""});
   }
+  bool later_try = true;
   {
     const std::lock_guard lock(mutex_);
     state_ = State::ended;
+    later_try = !abandoned_;
   }
-  conclude(std::move(outcome));
+  conclude(std::move(outcome), later_try);
   progressed(true);
 }
 

@@ -36,9 +36,11 @@ public:
   /// One more who wants it; false once it has ended or is about to, because nobody wanted it any more: its arrival then
   /// completes or fails soon, and the part file is nobody's.
   bool join(const void* who, Client client);
-  /// One less. Without any left the work ends soon; what is there stays for a later try.
+  /// One less. Without any left the work ends soon; what is there stays for a later try, until `abandon`.
   void leave(const void* who);
   void stop();
+  /// No later try will come: it ends, and its part file with it. False, and nothing changed, while someone wants it.
+  bool abandon();
   bool ended() const;
 
   /// Fetches until the arrival is complete or has failed. Never throws.
@@ -47,7 +49,7 @@ public:
 private:
   enum class State { waiting, running, ended };
   Result<void> fetch();
-  void conclude(Result<void> outcome);
+  void conclude(Result<void> outcome, bool later_try);
   void stop_locked();
   Result<void> read_from(ImageSource& source);
   Result<void> wait(std::chrono::milliseconds pause);
@@ -63,6 +65,7 @@ private:
 
   mutable std::mutex mutex_;
   State state_ = State::waiting;
+  bool abandoned_ = false;
   std::condition_variable_any pause_;
   std::vector<std::pair<const void*, Client>> clients_;
   std::vector<std::shared_ptr<ImageSource>> sources_;  ///< one a client ever joined: each has its own permission

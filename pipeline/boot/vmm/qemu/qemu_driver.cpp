@@ -66,8 +66,7 @@ Result<std::uint64_t> disk_bytes(const fs::path& overlay) {
 Result<void> check_spec(const VmSpec& spec, const QemuSettings& settings) {
   if (spec.vcpu < 1 || spec.vcpu > 64)
     return fail(start_error(ErrorCode::invalid_value, "vcpu", "it is " + std::to_string(spec.vcpu), "use 1 to 64"));
-  const bool any_uid = settings.uid_first == 0 && settings.uid_last == 0;
-  if (!any_uid && (spec.uid < settings.uid_first || spec.uid > settings.uid_last))
+  if (settings.uids && (spec.uid < settings.uids->first || spec.uid > settings.uids->last))
     return fail(start_error(ErrorCode::no_capacity, "uid " + std::to_string(spec.uid),
                             "it is outside of the VMMs' range", "end other sandboxes"));
   struct stat file {};
@@ -100,6 +99,7 @@ public:
   VmmKind kind() const override { return settings_.kind; }
   Result<std::unique_ptr<Vm>> start(const VmSpec& spec, VmEvents events) override;
   Result<std::unique_ptr<Vm>> adopt(const VmIdentity& identity, VmEvents events) override;
+  Result<std::size_t> remove_leftovers(std::span<const VmIdentity> keep) override;
 
 private:
   struct Sockets {
@@ -262,6 +262,13 @@ Result<std::unique_ptr<Vm>> QemuDriver::adopt(const VmIdentity& identity, VmEven
                       .body = R"({"nospace":true})",
                       .description = ""});
   return QemuVm::watch(identity, std::move(process), std::move(connections), control, std::move(events));
+}
+
+Result<std::size_t> QemuDriver::remove_leftovers(std::span<const VmIdentity> keep) {
+  std::vector<Cgroup> kept;
+  for (const auto& identity : keep)
+    if (!identity.cgroup.empty()) kept.push_back(NANOBOX_TRY(Cgroup::from_string(identity.cgroup)));
+  return settings_.confinement.cgroups.remove_leftovers(kept);
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 
 #include <atomic>
 
-#include "pipeline/warmup/source/digest.hpp"
+#include "config/sha256.hpp"
 #include "pipeline/warmup/source/registry_auth.hpp"
 #include "pulling.hpp"
 #include "scripted_server.hpp"

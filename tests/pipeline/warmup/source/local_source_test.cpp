@@ -1,6 +1,6 @@
 #include <catch2/catch.hpp>
 
-#include "pipeline/warmup/source/digest.hpp"
+#include "config/sha256.hpp"
 #include "pulling.hpp"
 
 namespace nanobox {

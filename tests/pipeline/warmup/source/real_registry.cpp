@@ -8,7 +8,7 @@
 #include <memory>
 #include <stdexcept>
 
-#include "pipeline/warmup/source/digest.hpp"
+#include "config/sha256.hpp"
 
 namespace nanobox {
 

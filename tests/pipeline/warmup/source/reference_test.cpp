@@ -27,6 +27,7 @@ TEST_CASE("image names are read as docker reads them", "[reference]") {
       {"127.0.0.1:5000/app", "127.0.0.1:5000/app:latest"},
       {"[::1]:5000/app:2", "[::1]:5000/app:2"},
       {"REGISTRY.example/app", "registry.example/app:latest"},
+      {"Registry/app", "Registry/app:latest"},
       {"a__b/c.d/e---f", "docker.io/a__b/c.d/e---f:latest"},
       {"oci:1.0", "docker.io/library/oci:1.0"},
       {"oci:/images/node", "oci:/images/node"},

@@ -1,4 +1,4 @@
-#include "pipeline/warmup/source/digest.hpp"
+#include "config/sha256.hpp"
 
 #include <new>
 
@@ -22,6 +22,10 @@ std::string Sha256::finish() {
     text += "0123456789abcdef"[sum[i] & 15];
   }
   return text;
+}
+
+std::string sha256_hex(std::string_view bytes) {
+  return digest_of(bytes).substr(std::string_view("sha256:").size());
 }
 
 std::string digest_of(std::string_view bytes) {

@@ -6,8 +6,6 @@
 #include <string>
 #include <string_view>
 
-#include "config/error.hpp"
-
 namespace nanobox {
 
 /// SHA-256 over bytes as they come. Move-only.
@@ -25,6 +23,8 @@ private:
   std::unique_ptr<EVP_MD_CTX, Free> context_;
 };
 
+/// 64 hex digits of `bytes`.
+std::string sha256_hex(std::string_view bytes);
 /// "sha256:<64 hex>" of `bytes`.
 std::string digest_of(std::string_view bytes);
 

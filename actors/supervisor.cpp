@@ -1,0 +1,77 @@
+#include "actors/supervisor.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "actors/messages.hpp"
+
+namespace nanobox {
+
+namespace {
+
+using Self = caf::stateful_actor<SupervisorState>*;
+
+void start_child(Self self) {
+  auto& state = self->state;
+  state.child = state.start(self->system());
+  self->monitor(state.child);
+}
+
+void child_died(Self self, const caf::down_msg& down) {
+  auto& state = self->state;
+  if (!state.child || down.source != state.child) return;
+  state.child = nullptr;
+  const auto now = self->clock().now();
+  auto& deaths = state.health.deaths;
+  deaths.push_back(now);
+  std::erase_if(deaths, [&](auto death) { return death + state.policy.window < now; });
+  state.health.reason = self->system().render(down.reason);
+  state.health.unsteady_until.reset();
+  if (deaths.size() >= state.policy.unsteady_deaths) state.health.unsteady_until = now + state.policy.window;
+  state.boards->concerns.publish(state.health.concern, state.health);
+
+  const auto doublings = std::min<std::size_t>(deaths.size() - 1, 16);
+  const auto back_off =
+      std::min(state.policy.first_back_off * (std::int64_t{1} << doublings), state.policy.longest_back_off);
+  spdlog::error("{} died ({}): it is started again in {} ms", state.health.concern, state.health.reason,
+                back_off.count());
+  self->delayed_send(self, back_off, retry_atom_v);
+}
+
+Error is_down(const std::string& concern) {
+  return {.code = ErrorCode::not_ready,
+          .attempted = "ask " + concern,
+          .subject = "",
+          .reason = "it died and is being started again",
+          .mend = "try again",
+          .transient = true};
+}
+
+}  // namespace
+
+caf::behavior supervisor(Self self, std::string concern, StartConcern start, std::shared_ptr<Boards> boards,
+                         RestartPolicy policy) {
+  auto& state = self->state;
+  state.start = std::move(start);
+  state.policy = policy;
+  state.boards = std::move(boards);
+  state.health.concern = std::move(concern);
+  self->set_down_handler([self](caf::down_msg& down) { child_died(self, down); });
+  self->set_exit_handler([self](caf::exit_msg& exit) {
+    if (self->state.child) self->send_exit(self->state.child, exit.reason);
+    self->quit(exit.reason);
+  });
+  // With the sender's id: the answer goes straight back.
+  self->set_default_handler([self](caf::scheduled_actor*, caf::message_view& message) -> caf::result<caf::message> {
+    const auto& child = self->state.child;
+    if (!child) return to_caf(is_down(self->state.health.concern));
+    child->enqueue(self->current_sender(), self->current_message_id(), message.move_content_to_message(),
+                   self->context());
+    return caf::delegated<caf::message>{};
+  });
+  start_child(self);
+  return {[self](retry_atom) { start_child(self); }};
+}
+
+}  // namespace nanobox

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <string>
+
+#include "config/error.hpp"
+#include "pipeline/boot/channel/session.hpp"
+
+namespace nanobox {
+
+/// Why the guest did not run a command, as the caller is told. @param sandbox_id  whose guest it is
+Error refusal_of(const StreamError& error, std::string sandbox_id);
+
+}  // namespace nanobox
