@@ -92,8 +92,13 @@ private:
 TEST_CASE("stock Pistache breaks what the edge promises", "[http][stock]") {
   using namespace nanobox::test;
   for (const auto& promise : promises()) {
-    StockServer server;
     INFO(promise.name);
-    CHECK_FALSE(promise.is_kept(server.port()));
+    // Some of its faults are races, which it wins at times.
+    bool broken = false;
+    for (int attempt = 0; attempt < 5 && !broken; ++attempt) {
+      StockServer server;
+      broken = !promise.is_kept(server.port());
+    }
+    CHECK(broken);
   }
 }

@@ -50,7 +50,7 @@ TEST_CASE_METHOD(ConfineFixture, "a VMM has namespaces of its own, shared with n
   }
   CHECK(status_field(one.pid(), "NSpid") == std::to_string(one.pid()) + "\t1");
   const auto routes = read_file(proc(one.pid(), "net/route"));
-  CHECK(std::count(routes.begin(), routes.end(), '\n') == 1);  // the heading: nothing can be reached
+  CHECK(std::count(routes.begin(), routes.end(), '\n') <= 1);  // a heading at most: nothing can be reached
 }
 
 TEST_CASE_METHOD(ConfineFixture, "a VMM's root holds what it was given and nothing else", "[confine]") {

@@ -121,8 +121,7 @@ TEST_CASE_METHOD(Puller, "a layer of the wrong digest, or longer than stated, le
   CHECK(parts() == 0);
 }
 
-TEST_CASE_METHOD(Puller, "a pull cancelled in the middle ends at once, and the next process goes on from there",
-                 "[pull]") {
+TEST_CASE_METHOD(Puller, "a pull cancelled in the middle ends at once, and the next try goes on from there", "[pull]") {
   const auto image = make_image({noise(3'000'000, 1), noise(2'000'000, 2)});
   std::atomic<bool> slow = true;
   ScriptedServer registry([&](const Request& request) -> Reply {
@@ -154,8 +153,6 @@ TEST_CASE_METHOD(Puller, "a pull cancelled in the middle ends at once, and the n
   slow = false;
   registry.release();
   context.stop = {};
-  cache.reset();
-  cache = *BlobCache::open(folder / "blobs");  // as after a restart
   const auto again = pull(name);
   REQUIRE(again);
   CHECK(bytes_of(*again->layers[0]) == image.layers[0]);
@@ -163,6 +160,36 @@ TEST_CASE_METHOD(Puller, "a pull cancelled in the middle ends at once, and the n
   CHECK(std::count_if(requests.begin(), requests.end(),
                       [](const Request& request) { return request.header("range") == "bytes=1000000-"; }) == 2);
   CHECK(parts() == 0);
+}
+
+TEST_CASE_METHOD(Puller, "what no later try will ask for is not kept, nor what an earlier process left", "[pull]") {
+  const auto image = make_image({noise(3'000'000, 1)});
+  ScriptedServer registry([&](const Request& request) -> Reply {
+    auto reply = serve_image(image, request);
+    if (is_blob_of(request, image.layer_digests()[0])) {
+      reply.cut_after = 1'000'000;
+      reply.stall = true;
+    }
+    return reply;
+  });
+  auto pulling = start(registry.host() + "/app");
+  REQUIRE(pulling);
+  registry.wait_for_stalled(1);
+  const auto wanted = pulling->image.layers;
+  const bool by_restart = GENERATE(true, false);
+
+  cache->abandon(wanted);
+  CHECK(parts() == 1);  // somebody still waits for it
+  pulling->downloads.reset();
+  if (by_restart) {
+    cache.reset();
+    cache = *BlobCache::open(folder / "blobs");
+  } else {
+    cache->abandon(wanted);
+  }
+
+  CHECK(parts() == 0);
+  registry.release();
 }
 
 TEST_CASE_METHOD(Puller, "a part damaged since then is thrown away", "[pull]") {
