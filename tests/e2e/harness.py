@@ -20,6 +20,7 @@ sys.path[:0] = [str(HERE), str(ROOT / "tests" / "images")]
 
 import build_images  # noqa: E402
 import push_image  # noqa: E402
+from leaks import idle_leaks, interfaces, processes_of, stopped_leaks  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("NANOBOX_BUILD", ROOT / "build")).resolve()
 IMAGES = pathlib.Path(os.environ.get("NANOBOX_TEST_IMAGES", BUILD / "test-images"))
@@ -66,24 +67,24 @@ class Child:
 
 
 class Registry:
-    """docker-registry on loopback, holding the test images under their usual names."""
+    """docker-registry on loopback, holding the test images under their usual names. Several may share one `folder`: what one
+    was given, all have. `tls` is the configuration's http.tls, `auth` its auth section."""
 
-    def __init__(self, folder: pathlib.Path, names=()):
+    def __init__(self, folder: pathlib.Path, names=(), tls=None, auth=None):
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
-        config = folder / "registry.yml"
-        config.write_text(f"version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: {folder}/registry}}}}\n"
-                          f"http: {{addr: {self.address}}}\n")
-        self.child = Child(["docker-registry", "serve", config], folder / "registry.log",
+        config = folder / f"registry-{self.port}.yml"
+        config.write_text(json.dumps({  # JSON is YAML
+            "version": 0.1, "log": {"level": "warn"}, "storage": {"filesystem": {"rootdirectory": f"{folder}/registry"}},
+            "http": {"addr": self.address, **({"tls": tls} if tls else {})}, **({"auth": auth} if auth else {})}))
+        self.child = Child(["docker-registry", "serve", config], folder / f"registry-{self.port}.log",
                            {"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"})
-        until("docker-registry answers", self.answers, 20)
+        until("docker-registry listens", self.listens, 20)
         self.digests = {name: push_image.push(build_images.build(name, IMAGES), self.address, name) for name in names}
 
-    def answers(self):
-        try:
-            return push_image.call(self.address, "GET", "/v2/").status == 200
-        except OSError:
-            return False
+    def listens(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def blob_requests(self) -> int:
         return self.child.log.read_text(errors="replace").count("GET /v2/")
@@ -154,6 +155,11 @@ class Client:
             raise AssertionError(f"warmup of {image}: {json.dumps(status, indent=1)}")
         return status
 
+    def running_stages(self, pipeline):
+        """The names of the stages that run now, of all runs of that pipeline."""
+        runs = self.want(200, "GET", f"/pipelines/runs?kind={pipeline}&status=running")["items"]
+        return [stage["name"] for run in runs for stage in run["stages"] if stage["status"] == "running"]
+
     def create(self, template, **more):
         return self.want(201, "POST", "/sandboxes", {"template": template, **more})
 
@@ -164,22 +170,32 @@ class Client:
 class Daemon:
     """nanoboxd with a data folder of its own. `restart` keeps the folder."""
 
-    def __init__(self, folder: pathlib.Path, config="", prefix=(), data=None, key=None):
-        self.folder, self.prefix, self.key = folder, list(prefix), key
-        self.data = data or folder / "data"
+    def __init__(self, folder: pathlib.Path, config="", flags=(), prefix=(), kernel=KERNEL, path=None, key=None,
+                 local_roots=()):
+        self.folder, self.flags, self.prefix, self.key = folder, list(flags), list(prefix), key
+        self.path = path or os.environ["PATH"]
+        self.data = folder / "data"
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir(exist_ok=True)
+        roots = json.dumps([str(root) for root in (IMAGES, folder, *local_roots)])
         self.config = folder / "nanobox.toml"
-        self.config.write_text(f'[api]\nlisten_addr = "127.0.0.1:{free_port()}"\n[firecracker]\nkernel = "{KERNEL}"\n'
-                               f'[oci]\nlocal_roots = ["{IMAGES}", "{folder}"]\ndocker_config = "{folder}/docker.json"\n'
+        self.config.write_text(f'[api]\nlisten_addr = "127.0.0.1:{free_port()}"\n[firecracker]\nkernel = "{kernel}"\n'
+                               f'[oci]\nlocal_roots = {roots}\ndocker_config = "{folder}/docker.json"\n'
                                '[log]\nlevel = "debug"\n' + config)
         (folder / "docker.json").write_text("{}")
         self.log = folder / "nanoboxd.log"
         self.start()
 
     def environment(self):
-        return {"PATH": os.environ["PATH"], "HOME": str(self.folder), "NANOBOX_DATA": str(self.data)}
+        return {"PATH": self.path, "HOME": str(self.folder), "NANOBOX_DATA": str(self.data), "TMPDIR": str(self.temporary)}
+
+    def seen_data(self):
+        """The data folder as the daemon sees it, be it in a mount namespace of its own."""
+        return pathlib.Path(f"/proc/{self.child.process.pid}/root{self.data}")
 
     def start(self):
-        self.child = Child([*self.prefix, BUILD / "bin" / "nanoboxd", "--config", self.config], self.log, self.environment())
+        self.child = Child([*self.prefix, BUILD / "bin" / "nanoboxd", "--config", self.config, *self.flags],
+                           self.log, self.environment())
         address = next(line for line in self.config.read_text().splitlines() if line.startswith("listen_addr")).split('"')[1]
         self.client = Client(address, self.key)
         try:
@@ -200,8 +216,12 @@ class Daemon:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def processes(self):
-        """VMMs and helpers of this data folder: {pid: command line}, found by their arguments and environment."""
+        """VMMs and helpers of this data folder: {pid: command line}."""
         return processes_of(str(self.data), but={self.child.process.pid, os.getpid()})
+
+    def vmm(self, sandbox):
+        """The process id of a sandbox's VMM."""
+        return next(pid for pid, command in self.processes().items() if f"guest={sandbox}" in command.split(" "))
 
     def cli(self, *args, timeout=180, **more):
         env = {**self.environment(), "NANOBOX_SERVER": f"http://{self.client.address}", "TERM": "dumb"}
@@ -214,6 +234,14 @@ class Daemon:
         for sandbox in self.client.want(200, "GET", "/sandboxes?limit=1000")["items"]:
             self.client.call("DELETE", f"/sandboxes/{sandbox['id']}")
 
+    def settle(self):
+        """Deletes every sandbox and waits until nothing is left of any work."""
+        self.remove_everything()
+        try:
+            until("nothing is left", lambda: not idle_leaks(self) or None, 15)
+        except AssertionError:
+            raise AssertionError("\n".join(["left behind:", *idle_leaks(self)])) from None
+
     def end(self):
         """An orderly stop after which nothing may be left."""
         if self.child.process.poll() is None:
@@ -222,51 +250,20 @@ class Daemon:
         return code
 
 
-def processes_of(mark: str, but=()):
-    found = {}
-    for entry in pathlib.Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) in but:
-            continue
-        try:
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            environment = (entry / "environ").read_bytes().decode(errors="replace")
-            files = " ".join(os.readlink(link) for link in (entry / "fd").iterdir())
-        except OSError:
-            continue
-        if command and (mark in command or f"NANOBOX_DATA={mark}" in environment or f"{mark}/" in files):
-            found[int(entry.name)] = command.strip()
-    return found
-
-
-def half_written(data: pathlib.Path):
-    """Files below a .tmp folder, and sandboxes' remains."""
-    return [str(path) for folder in data.rglob(".tmp") for path in folder.rglob("*") if path.is_file()]
-
-
-def leaks(folder: pathlib.Path):
-    """What a stopped daemon must not leave: processes, mounts, half-written files."""
-    left = [f"process {pid}: {command}" for pid, command in processes_of(str(folder), but={os.getpid()}).items()
-            if "docker-registry" not in command]
-    mounts = pathlib.Path("/proc/self/mountinfo").read_text()
-    left += [f"mount: {line}" for line in mounts.splitlines() if str(folder) in line]
-    left += [f"half-written: {path}" for path in half_written(folder)]
-    left += [f"sandbox' files: {path}" for path in (folder / "data" / "rootfs").glob("sb-*")]
-    return left
-
-
 class Case(unittest.TestCase):
     """A test class with one daemon and one registry for all of its tests; each test begins and ends without sandboxes."""
     images = ("library/busybox:latest",)
-    config = ""
+    config, flags = "", ()
     maxDiff = None
 
     @classmethod
     def setUpClass(cls):
         cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="nb-", dir="/tmp"))
         cls.folder.chmod(0o755)
+        cls.interfaces_before = interfaces()
         cls.addClassCleanup(cls.tear_down)
         cls.registry = Registry(cls.folder, cls.images) if cls.images else None
-        cls.daemon = Daemon(cls.folder, cls.config)
+        cls.daemon = Daemon(cls.folder, cls.config, cls.flags)
 
     @classmethod
     def tear_down(cls):
@@ -279,7 +276,7 @@ class Case(unittest.TestCase):
         finally:
             if getattr(cls, "registry", None):
                 cls.registry.end()
-            left = leaks(cls.folder)
+            left = stopped_leaks(cls.folder, cls.interfaces_before)
             for pid in processes_of(str(cls.folder), but={os.getpid()}):
                 os.kill(pid, signal.SIGKILL)
             keep = os.environ.get("NANOBOX_E2E_KEEP")
@@ -294,12 +291,9 @@ class Case(unittest.TestCase):
         self.addCleanup(self.look_for_leaks)
 
     def look_for_leaks(self):
-        """After a test: its sandboxes deleted, no VMM and no half-written file may be there."""
-        if self.daemon.child.process.poll() is not None:
-            return
-        self.daemon.remove_everything()
-        until("no VMM is left", lambda: not self.daemon.processes() or None, 10)
-        until("nothing half-written is left", lambda: not half_written(self.daemon.data), 10)
+        """After a test: its sandboxes deleted, nothing of what it did may be left."""
+        if self.daemon.child.process.poll() is None:
+            self.daemon.settle()
 
     def image(self, name):
         return f"{self.registry.address}/{name}"
@@ -319,6 +313,25 @@ class Case(unittest.TestCase):
         self.assertEqual(answer.json["status"], status)
         self.assertTrue(answer.json["detail"])
         return answer.json
+
+
+class OwnDaemon(unittest.TestCase):
+    """Each test has a daemon of its own, oddly set up, after which nothing may be left."""
+    maxDiff = None
+
+    def setUp(self):
+        keeper = tempfile.TemporaryDirectory(prefix="nb-", dir="/tmp")
+        self.addCleanup(keeper.cleanup)
+        self.folder = pathlib.Path(keeper.name)
+        self.folder.chmod(0o755)
+        before = interfaces()
+        self.addCleanup(lambda: self.assertEqual(stopped_leaks(self.folder, before), []))
+        self.busybox = f"oci:{build_images.build('library/busybox:latest', IMAGES)}:latest"
+
+    def daemon(self, config="", **more):
+        daemon = Daemon(self.folder, config, **more)
+        self.addCleanup(daemon.end)
+        return daemon
 
 
 def quote(text: str) -> str:

@@ -37,7 +37,7 @@ class HostileRegistry:
         return (self.layout / "blobs" / digest.replace(":", "/")).read_bytes()
 
     def answer(self, handler):
-        self.requests.append((handler.command, handler.path))
+        self.requests.append((handler.command, handler.path, handler.headers["Range"]))
         what = handler.path.rpartition("/")[2]
         if "/manifests/" in handler.path:
             kind, body, media = "manifest", self.blob(self.manifest["digest"]), self.manifest["mediaType"]
@@ -47,7 +47,7 @@ class HostileRegistry:
             kind, body, media = "ping", b"{}", "application/json"
         fault = self.faults.get(kind)
         try:
-            fault(handler, body) if fault else send(handler, 200, body, {"Content-Type": media})
+            fault(handler, body) if fault else send_range(handler, body, media)
         except (BrokenPipeError, ConnectionResetError):
             handler.close_connection = True
 
@@ -64,6 +64,15 @@ def send(handler, status, body=b"", headers=None):
     handler.end_headers()
     if handler.command != "HEAD":
         handler.wfile.write(body)
+
+
+def send_range(handler, body, media="application/octet-stream"):
+    """All of it, or from where `Range: bytes=N-` says."""
+    start = int((handler.headers["Range"] or "bytes=0-").removeprefix("bytes=").partition("-")[0])
+    if start == 0:
+        send(handler, 200, body, {"Content-Type": media})
+    else:
+        send(handler, 206, body[start:], {"Content-Type": media, "Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"})
 
 
 def status(code, **headers):
@@ -84,6 +93,28 @@ def cut(handler, body):
 def other_bytes(handler, body):
     """The right length, one byte wrong."""
     send(handler, 200, body[:-1] + bytes([body[-1] ^ 1]))
+
+
+class Stall:
+    """Begins to answer and stops in mid body, until `release`."""
+
+    def __init__(self):
+        self.reached, self.released = threading.Event(), threading.Event()
+
+    def __call__(self, handler, body):
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        if handler.command == "HEAD":
+            return
+        handler.wfile.write(body[:len(body) // 2])
+        handler.wfile.flush()
+        self.reached.set()
+        self.released.wait()
+        handler.wfile.write(body[len(body) // 2:])
+
+    def release(self):
+        self.released.set()
 
 
 def no_json(handler, body):

@@ -1,15 +1,13 @@
 """Registries and images that are wrong: each warmup fails with a code that says what, and leaves nothing behind."""
-import hashlib
-import io
+import json
 import pathlib
-import tarfile
 import unittest
-import zlib
 
 from harness import Case, free_port
-from hostile_registry import HostileRegistry, cut, huge, no_json, other_bytes, send, status
+from hostile_registry import HostileRegistry, cut, huge, no_json, other_bytes, send, send_range, status
 from make_default_image import CONFIG
-from oci_layout import LayerTar, OciLayout
+from oci_layout import INDEX_TYPE, LayerTar, OciLayout
+from stand_ins import add_many_files, add_repeated
 
 
 class BadRegistries(Case):
@@ -24,9 +22,9 @@ class BadRegistries(Case):
         self.hostile = HostileRegistry(layout.folder)
         self.addCleanup(self.hostile.end)
 
-    def fails(self, image, *codes):
+    def fails(self, image, *codes, **more):
         """The error of a warmup that must fail with one of `codes`; afterwards the name is no usable template."""
-        outcome = self.client.warm_up("bad", image, force=True)
+        outcome = self.client.warm_up("bad", image, force=True, **more)
         self.addCleanup(self.client.call, "DELETE", "/templates/bad")
         self.assertEqual(outcome["status"], "failed", outcome)
         self.assertIn(outcome["error"]["code"], codes, outcome["error"])
@@ -60,6 +58,17 @@ class BadRegistries(Case):
         self.hostile.faults = {"manifest": limited}
         self.client.ready("limited", f"{self.hostile.address}/x:latest")
 
+    def test_429_without_an_end_tells_when_to_try_again(self):
+        self.hostile.faults = {"manifest": status(429, Retry_After="1")}
+        error = self.fails(f"{self.hostile.address}/x:latest", "registry_rate_limited")
+        self.assertIn("1 s", error["detail"])
+
+    def test_an_index_without_our_platform(self):
+        foreign = [{**self.hostile.manifest, "platform": {"os": "linux", "architecture": name}} for name in ("arm64", "s390x")]
+        index = json.dumps({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": foreign}).encode()
+        self.hostile.faults = {"manifest": lambda handler, _: send(handler, 200, index, {"Content-Type": INDEX_TYPE})}
+        self.assertIn("linux/amd64", self.fails(f"{self.hostile.address}/x:latest", "platform_not_found")["detail"])
+
     def test_manifests_that_are_none(self):
         for fault in (no_json, huge):
             with self.subTest(fault.__name__):
@@ -74,6 +83,15 @@ class BadRegistries(Case):
         self.hostile.faults = {"layer": cut}
         self.fails(f"{self.hostile.address}/z:latest", "blob_truncated", "registry_failed", "registry_unreachable")
 
+    def test_a_layer_that_is_cut_once_is_gone_on_with_where_it_broke(self):
+        faults = [cut]
+        self.hostile.faults = {"layer": lambda handler, body: (faults.pop() if faults else send_range)(handler, body)}
+        self.client.ready("cut", f"{self.hostile.address}/z:latest")
+        layer = next(iter(self.hostile.layers))
+        ranges = [range for _, path, range in self.hostile.requests if path.endswith(layer)]
+        half = len(self.hostile.blob(layer)) // 2
+        self.assertEqual(ranges, [None, f"bytes={half}-"])
+
     def test_a_name_that_is_none_is_refused_at_once(self):
         answer = self.client.call("POST", "/templates/warmup", {"name": "bad", "image": "UPPER CASE!"})
         self.problem(answer, 422, "image_name_invalid")
@@ -85,21 +103,22 @@ class BadRegistries(Case):
 class BadLayers(Case):
     images = ()
 
-    def layout(self, *layers, diff_id=None):
-        folder = pathlib.Path(self.folder) / f"layout-{self.id().rpartition('.')[2]}-{len(list(self.folder.iterdir()))}"
-        layout = OciLayout(folder)
-        added = [layout.add_layer(layer) for layer in layers]
-        if diff_id:
-            added[-1]["diff_id"] = diff_id
-        layout.add_image("latest", added, CONFIG)
+    def layout(self, layer, **more):
+        return self.layout_of(lambda layout: {**layout.add_layer(layer), **more})
+
+    def layout_of(self, add_layer, **image):
+        """An image of the one layer that `add_layer` adds to the layout."""
+        layout = OciLayout(pathlib.Path(self.folder) / f"layout-{self.id().rpartition('.')[2]}")
+        layout.add_image("latest", [add_layer(layout)], CONFIG, **image)
         layout.finish()
-        return f"oci:{folder}:latest"
+        return f"oci:{layout.folder}:latest"
 
     def fails(self, image, *codes):
         outcome = self.client.warm_up("bad", image)
         self.client.call("DELETE", "/templates/bad")
         self.assertEqual(outcome["status"], "failed", outcome)
         self.assertIn(outcome["error"]["code"], codes, outcome["error"])
+        return outcome["error"]
 
     def test_a_wrong_diff_id(self):
         self.fails(self.layout(LayerTar().end(), diff_id="sha256:" + "0" * 64), "diff_id_mismatch")
@@ -108,14 +127,17 @@ class BadLayers(Case):
         self.fails(self.layout(b"this is no tar at all" * 1000), "layer_invalid")
 
     def test_no_entry_leaves_the_root(self):
-        mark = self.folder / "outside"
         layer = LayerTar()
         layer.symlink("out", str(self.folder))
-        layer.file("out/outside", "escaped\n")
-        layer.file(f"../../..{self.folder}/outside", "escaped\n")
+        layer.file("out/through-a-link", "escaped\n")
+        layer.file(f"../../..{self.folder}/by-dots", "escaped\n")
+        layer.file(f"{self.folder}/absolute", "escaped\n")
+        layer.symlink("last", f"{self.folder}/written-through")
+        layer.file("last", "escaped\n")
         self.client.warm_up("bad", self.layout(layer.end()))
         self.client.call("DELETE", "/templates/bad")
-        self.assertFalse(mark.exists())
+        for name in ("through-a-link", "by-dots", "absolute", "written-through"):
+            self.assertFalse((self.folder / name).exists(), name)
 
     def test_a_hard_link_to_nothing(self):
         layer = LayerTar()
@@ -123,29 +145,15 @@ class BadLayers(Case):
         self.fails(self.layout(layer.end()), "layer_invalid")
 
     def test_10_gb_of_zeros_in_a_small_layer(self):
-        # Compressed piece by piece, by hand: 10 GiB would not fit through add_layer.
-        packer, raw, out = zlib.compressobj(9, zlib.DEFLATED, 31), hashlib.sha256(), io.BytesIO()
-        member = tarfile.TarInfo("zeros")
-        member.size = 10 << 30
-        header = member.tobuf(tarfile.GNU_FORMAT)
-        raw.update(header)
-        out.write(packer.compress(header))
-        piece = bytes(1 << 20)
-        for _ in range(64):  # the ratio shows long before the end; the rest is missing
-            raw.update(piece)
-            out.write(packer.compress(piece))
-        out.write(packer.flush())
-        layout = OciLayout(self.folder / "bomb")
-        blob = layout.add_blob(out.getvalue(), "application/vnd.oci.image.layer.v1.tar+gzip")
-        layout.add_image("latest", [{"descriptor": blob, "diff_id": "sha256:" + raw.hexdigest()}], CONFIG)
-        layout.finish()
-        self.fails(f"oci:{self.folder}/bomb:latest", "layer_too_large", "layer_invalid")
+        self.fails(self.layout_of(lambda layout: add_repeated(layout, bytes(1 << 20), 10 << 10)), "layer_too_large")
+
+    def test_a_million_entries(self):
+        self.fails(self.layout_of(lambda layout: add_many_files(layout, 1_000_000)), "layer_too_large")
 
     def test_an_image_for_another_machine(self):
-        layout = OciLayout(self.folder / "arm")
-        layout.add_image("latest", [layout.add_layer(LayerTar().end())], CONFIG, architecture="arm64")
-        layout.finish()
-        self.fails(f"oci:{self.folder}/arm:latest", "platform_not_found")
+        image = self.layout_of(lambda layout: layout.add_layer(LayerTar().end()), architecture="arm64")
+        error = self.fails(image, "platform_not_found")
+        self.assertIn("amd64", error["detail"])
 
 
 if __name__ == "__main__":

@@ -8,63 +8,89 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import BUILD, IMAGES, KERNEL, Case, Daemon, build_images, leaks, processes_of, until
+from harness import BUILD, KERNEL, Case, OwnDaemon, until
+from leaks import files_below, processes_of, stopped_leaks
+from make_default_image import CONFIG
+from oci_layout import LayerTar, OciLayout
+from stand_ins import add_many_files, odd_guest, stand_in_vmm
 
 
-class OwnDaemon(unittest.TestCase):
-    """Each test has a daemon of its own, oddly set up."""
-
-    def setUp(self):
-        keeper = tempfile.TemporaryDirectory(prefix="nb-", dir="/tmp")
-        self.addCleanup(keeper.cleanup)
-        self.folder = pathlib.Path(keeper.name)
-        self.folder.chmod(0o755)
-        self.addCleanup(lambda: self.assertEqual(leaks(self.folder), []))
-        self.busybox = f"oci:{build_images.build('library/busybox:latest', IMAGES)}:latest"
-
-    def daemon(self, config="", **more):
-        daemon = Daemon(self.folder, config, **more)
-        self.addCleanup(daemon.end)
-        return daemon
-
+class BadHosts(OwnDaemon):
     def create_fails(self, daemon, *codes):
         daemon.client.ready("busybox", self.busybox)
         answer = daemon.client.call("POST", "/sandboxes", {"template": "busybox"})
         self.assertGreaterEqual(answer.status, 400, answer)
         self.assertIn(answer.json["code"], codes, answer)
-        until("no VMM is left", lambda: not daemon.processes() or None, 10)
+        daemon.settle()
         return answer.json
 
     def test_a_missing_kernel_is_named(self):
-        daemon = self.daemon()
-        daemon.end()
-        daemon.config.write_text(daemon.config.read_text().replace('kernel = "', 'kernel = "/nowhere'))
-        daemon.start()
-        self.assertIn("/nowhere", self.create_fails(daemon, "kernel_missing")["detail"])
+        daemon = self.daemon(kernel="/nowhere/vmlinux")
+        self.assertIn("/nowhere/vmlinux", self.create_fails(daemon, "kernel_missing")["detail"])
 
     def test_a_guest_without_a_kernel_that_boots_is_given_up(self):
         broken = self.folder / "vmlinux"
         broken.write_bytes(b"\x7fELF" + bytes(4096))
-        daemon = self.daemon()
-        daemon.end()
-        text = daemon.config.read_text()
-        daemon.config.write_text(text.replace(text.split('kernel = "')[1].split('"')[0], str(broken)))
-        daemon.start()
+        daemon = self.daemon(kernel=broken)
         self.create_fails(daemon, "vmm_failed", "kernel_missing", "guest_timeout", "guest_panicked")
 
-    @unittest.skipUnless(os.geteuid() == 0, "mounting a tmpfs needs root")
-    def test_a_full_disk_fails_the_warmup_and_leaves_no_part(self):
-        data = self.folder / "data"
-        data.mkdir()
-        # Enough for the pinned VMM, too little for the root besides.
-        mount = f"mount -t tmpfs -o size=170m,mode=755 tmpfs {data} && exec \"$@\""
+    def test_a_missing_vmm_is_named_with_its_package(self):
+        empty = self.folder / "empty"
+        empty.mkdir()
+        detail = self.create_fails(self.daemon(path=str(empty)), "vmm_missing", "host_unsuitable")["detail"]
+        self.assertIn("qemu-system-x86", detail)
+
+    def test_a_vmm_that_dies_at_its_start_is_quoted(self):
+        path = f"{stand_in_vmm(self.folder, 'DIES')}:{os.environ['PATH']}"
+        detail = self.create_fails(self.daemon(path=path), "vmm_failed")["detail"]
+        self.assertIn("the stand-in does not want to start", detail)
+        self.assertIn("3", detail)
+
+    def test_a_guest_that_panics_at_boot(self):
+        daemon = self.daemon(flags=[f"--oci.init_binary={odd_guest(self.folder, 'PANICS')}"])
+        self.assertIn("Kernel panic", self.create_fails(daemon, "guest_panicked")["detail"])
+
+    def test_a_guest_that_never_gets_ready(self):
+        daemon = self.daemon(flags=[f"--oci.init_binary={odd_guest(self.folder, 'SILENT')}"])
+        self.assertIn("an odd guest", self.create_fails(daemon, "guest_timeout")["detail"])
+
+    def test_a_guest_that_does_not_answer_configure(self):
+        daemon = self.daemon(flags=[f"--oci.init_binary={odd_guest(self.folder, 'MUTE')}"])
+        self.create_fails(daemon, "guest_timeout", "deadline_exceeded")
+
+
+@unittest.skipUnless(os.geteuid() == 0, "mounting a tmpfs needs root")
+class FullDisks(OwnDaemon):
+    """The cache is a tmpfs in the daemon's own mount namespace, too small for one stage or another."""
+
+    def fills(self, stage, size_mb, add_layer):
+        layout = OciLayout(self.folder / "layout")
+        layout.add_image("latest", [add_layer(layout)], CONFIG)
+        layout.finish()
+        cache = self.folder / "data" / "oci-cache"
+        cache.mkdir(parents=True)
+        mount = f"mount -t tmpfs -o size={size_mb}m,mode=755 tmpfs {cache} && exec \"$@\""
         daemon = self.daemon("[agent]\nmin_free_mb = 0\n", prefix=["unshare", "-m", "sh", "-c", mount, "sh"])
-        image = f"oci:{build_images.build('library/node:22-alpine', IMAGES)}:22-alpine"
-        status = daemon.client.warm_up("full", image)
+        status = daemon.client.warm_up("full", f"oci:{layout.folder}:latest")
         self.assertEqual((status["status"], status["error"]["code"]), ("failed", "disk_full"), status)
-        inside = f"/proc/{daemon.child.process.pid}/root{data}"
-        parts = subprocess.run(["find", inside, "-path", "*/.tmp/*", "-type", "f"], capture_output=True, text=True).stdout
-        self.assertEqual(parts, "")
+        failed = [each["name"] for each in status["stages"] if each["status"] == "failed"]
+        self.assertEqual(failed, [stage], status["stages"])
+        daemon.settle()
+        self.assertEqual([path for path in files_below(daemon.seen_data() / "oci-cache/rootfs")], [])
+        daemon.client.ready("busybox", self.busybox)
+
+    def test_in_pull(self):
+        noise = LayerTar()
+        noise.file("noise", os.urandom(48 << 20))
+        self.fills("pull", 40, lambda layout: layout.add_layer(noise.end()))
+
+    def test_in_extract(self):
+        wide = LayerTar()
+        wide.file("wide", os.urandom(4096) * (24 << 8))
+        self.fills("extract", 40, lambda layout: layout.add_layer(wide.end()))
+
+    def test_in_build(self):
+        self.fills("build", 40, lambda layout: add_many_files(layout, 300_000))
 
 
 class WithoutADaemon(unittest.TestCase):
@@ -79,7 +105,7 @@ class WithoutADaemon(unittest.TestCase):
                                   capture_output=True, text=True, stdin=subprocess.DEVNULL)
             self.assertEqual((done.returncode, done.stdout), (0, "Linux\n"), done.stderr)
             until("nothing of it runs", lambda: not processes_of(folder, but={os.getpid()}) or None, 30)
-            self.assertEqual(leaks(pathlib.Path(folder)), [])
+            self.assertEqual(stopped_leaks(pathlib.Path(folder)), [])
 
 
 class LeavingClients(Case):
@@ -100,6 +126,23 @@ class LeavingClients(Case):
                                                   "snapshot": False})
         until("the template is there", lambda: self.client.call("GET", "/templates/left").status == 200)
         self.assertEqual(self.client.settled("left")["status"], "ready")
+
+    def test_one_that_leaves_in_mid_handshake_takes_its_sandbox_along(self):
+        self.addCleanup(self.restart_with, self.daemon.flags)
+        self.restart_with([f"--oci.init_binary={odd_guest(self.folder, 'SILENT')}"])
+        self.client.ready("silent", self.image("library/busybox:latest"))
+        connection = http.client.HTTPConnection(self.client.address)
+        connection.request("POST", "/api/v1/sandboxes", b'{"template":"silent"}', {"Content-Type": "application/json"})
+        until("it waits for the guest", lambda: "handshake" in self.client.running_stages("boot"))
+        connection.close()
+        until("its sandbox is gone", lambda: not self.client.want(200, "GET", "/sandboxes")["items"] or None, 60)
+        until("its VM is gone", lambda: not self.daemon.processes() or None)
+
+    def restart_with(self, flags):
+        self.daemon.end()
+        self.daemon.flags = flags
+        self.daemon.start()
+        self.client = self.daemon.client
 
 
 class CommandLine(Case):

@@ -33,9 +33,7 @@ class DeadVms(Case):
 
     def test_a_killed_vmm_makes_its_sandbox_failed_with_a_reason(self):
         sandbox = self.sandbox()
-        for pid, command in self.daemon.processes().items():
-            if "qemu" in command.split(" ")[0]:
-                os.kill(pid, signal.SIGKILL)
+        os.kill(self.daemon.vmm(sandbox), signal.SIGKILL)
         self.assertTrue(self.failed(sandbox)["reason"])
         answer = self.client.call("POST", f"/sandboxes/{sandbox}/exec", {"command": "true"})
         self.problem(answer, 409, "sandbox_not_running")
@@ -55,13 +53,11 @@ class DeadVms(Case):
 class Restarts(Case):
     def check_restart(self, number):
         alive, dead = self.sandbox(), self.sandbox()
-        vmms_before = self.daemon.processes()
+        dead_vmm = self.daemon.vmm(dead)
         self.client.exec(alive, "sh", "-c", "echo kept > /root/mark")
         code = self.daemon.child.end(number)
         self.assertEqual(code, 0 if number == signal.SIGTERM else -number)
-        for pid, command in vmms_before.items():
-            if "qemu" in command.split(" ")[0] and self.belongs(pid, dead):
-                os.kill(pid, signal.SIGKILL)
+        os.kill(dead_vmm, signal.SIGKILL)
         self.daemon.start()
         self.client = self.daemon.client
         self.assertEqual(self.client.want(200, "GET", "/templates/busybox")["status"], "ready")
@@ -69,14 +65,6 @@ class Restarts(Case):
               lambda: self.client.want(200, "GET", f"/sandboxes/{alive}")["status"] == "running", 20)
         self.assertEqual(self.client.exec(alive, "cat", "/root/mark")["stdout"], "kept\n")
         return dead
-
-    def belongs(self, pid, sandbox):
-        """Whether the VMM has that sandbox' disk open or names it."""
-        with open(f"/proc/{pid}/cmdline", "rb") as command:
-            if sandbox.encode() in command.read():
-                return True
-        links = (os.path.join(f"/proc/{pid}/fd", name) for name in os.listdir(f"/proc/{pid}/fd"))
-        return any(sandbox in os.readlink(link) for link in links)
 
     def test_sigterm_keeps_sandboxes_and_a_start_adopts_them(self):
         dead = self.check_restart(signal.SIGTERM)
