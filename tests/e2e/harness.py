@@ -171,9 +171,9 @@ class Daemon:
     """nanoboxd with a data folder of its own. `restart` keeps the folder."""
 
     def __init__(self, folder: pathlib.Path, config="", flags=(), prefix=(), kernel=KERNEL, path=None, key=None,
-                 local_roots=()):
+                 local_roots=(), started="/readyz"):
         self.folder, self.flags, self.prefix, self.key = folder, list(flags), list(prefix), key
-        self.path = path or os.environ["PATH"]
+        self.path, self.started = path or os.environ["PATH"], started
         self.data = folder / "data"
         self.temporary = folder / "tmp"
         self.temporary.mkdir(exist_ok=True)
@@ -208,7 +208,7 @@ class Daemon:
         if self.child.process.poll() is not None:
             raise AssertionError(f"nanoboxd ended with {self.child.process.returncode}:\n{self.tail()}")
         try:
-            return self.client.call("GET", "/readyz", timeout=5).status == 200
+            return self.client.call("GET", self.started, timeout=5).status == 200
         except (OSError, http.client.HTTPException):
             return False
 
