@@ -330,7 +330,7 @@ class OwnDaemon(unittest.TestCase):
 
     def daemon(self, config="", **more):
         daemon = Daemon(self.folder, config, **more)
-        self.addCleanup(daemon.end)
+        self.addCleanup(lambda: self.assertEqual(daemon.end(), 0, daemon.tail()))
         return daemon
 
 
