@@ -27,9 +27,15 @@ struct Request {
   std::vector<std::pair<std::string, std::string>> headers;           ///< names in lower case, in their order
   std::string body;
   std::string request_id;
+  /// The protocol that the client wants to go over to, in lower case ("websocket"): its Upgrade header where Connection
+  /// names it. Empty: none.
+  std::string upgrade;
+  std::vector<std::string> connection_options;  ///< what Connection names, in lower case: headers for this hop only
+  std::string peer_address;                     ///< "192.0.2.7", "2001:db8::7"; empty where it is not known
   bool peer_is_loopback = false;
   std::string owner;  ///< the name of the key, "admin" where none was needed
   bool is_admin = false;
+  bool has_key = false;  ///< a key of ours came with it; it is no longer among the headers
 
   /// The first header of this name, which must be in lower case.
   std::optional<std::string_view> header(std::string_view name) const;

@@ -3,12 +3,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "config/error.hpp"
+#include "http/raw_connection.hpp"
 
 namespace nanobox::http {
 
@@ -18,8 +20,19 @@ class Exchange;
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
-/// An answer whose bytes go out piece by piece (chunked). Movable and thread-safe; dropping it cuts the connection,
-/// so that the client sees that the answer is not whole.
+/// The head of a streamed answer.
+struct StreamHead {
+  int status = 200;
+  std::string content_type = "application/octet-stream";  ///< empty: none
+  Headers headers = {};
+  /// How many bytes will be written: the client is told and nothing is chunked. Writing more, or ending with less, cuts
+  /// the connection. Nothing: chunked (to HTTP/1.0: until the end of the connection).
+  std::optional<std::uint64_t> content_length = {};
+};
+
+/// An answer whose bytes go out piece by piece. Movable and thread-safe; dropping it cuts the connection, so that the
+/// client sees that the answer is not whole. To HEAD, and with 204 and 304, nothing but the head is sent: what is
+/// written is dropped.
 class Stream {
 public:
   explicit Stream(std::shared_ptr<transport::Exchange> exchange);
@@ -59,8 +72,16 @@ public:
   void send_bytes(int status, std::string_view content_type, std::string body, Headers headers = {});
   /// application/problem+json, as problem.hpp says.
   void send_problem(const Error& error, Headers headers = {});
+  /// The same with a status that the error's code does not have, as 426.
+  void send_problem(int status, const Error& error, Headers headers = {});
   /// Answers 200 and goes on piece by piece. The Responder is used up.
   Stream begin_stream(std::string_view content_type, Headers headers = {});
+  Stream begin_stream(StreamHead head);
+  /// Answers 101 with `Connection: Upgrade` and `Upgrade: PROTOCOL` and takes the connection over: no HTTP is spoken on
+  /// it from now on. Only where the client asked for it (Request::upgrade). A request whose body has not been read to
+  /// its end is answered with 400 instead. The Responder is used up; where nothing can be taken over any more (client
+  /// gone, answered before), what is returned is not `connected`.
+  RawConnection upgrade(std::string_view protocol, Headers headers = {});
 
   /// Called at most once, when the client is gone before its answer; at once if that has happened already. A worker
   /// thread calls it: it must not block.

@@ -26,6 +26,14 @@ bool is_name(std::string_view segment) {
 }  // namespace
 
 void Router::add(Method method, std::string_view pattern, RouteHandler handler, RouteOptions options) {
+  insert(method, pattern, {.handler = std::move(handler), .streaming = {}, .options = options});
+}
+
+void Router::add_streaming(Method method, std::string_view pattern, StreamingHandler handler, RouteOptions options) {
+  insert(method, pattern, {.handler = {}, .streaming = std::move(handler), .options = options});
+}
+
+void Router::insert(Method method, std::string_view pattern, Endpoint endpoint) {
   Node* node = &root_;
   std::vector<std::string> names;
   bool takes_rest = false;
@@ -45,7 +53,7 @@ void Router::add(Method method, std::string_view pattern, RouteHandler handler, 
     if (!next) next = std::make_unique<Node>();
     node = next.get();
   }
-  if (!node->endpoints.emplace(method, Endpoint{std::move(handler), options}).second)
+  if (!node->endpoints.emplace(method, std::move(endpoint)).second)
     throw std::logic_error("registered twice: " + std::string(to_string(method)) + " " + std::string(pattern));
   if (!node->pattern.empty() && node->pattern != pattern)
     throw std::logic_error("two spellings of one pattern: " + node->pattern + ", " + std::string(pattern));
@@ -96,7 +104,9 @@ Result<Router::Found> Router::find(Method method, std::string_view path) const {
     }
     return others;
   }
-  Match match{.handler = &endpoint->second.handler,
+  const bool streams = static_cast<bool>(endpoint->second.streaming);
+  Match match{.handler = streams ? nullptr : &endpoint->second.handler,
+              .streaming = streams ? &endpoint->second.streaming : nullptr,
               .options = endpoint->second.options,
               .pattern = node->pattern,
               .params = {}};
