@@ -11,25 +11,30 @@ namespace nanobox {
 
 /// The API's stable `code`, one for each way of failing. Never 0, which CAF reads as "no error".
 /// The name of a code on the wire is its identifier here (see `to_string`).
-#define NANOBOX_ERROR_CODES(X)                                                                                   \
-  /* a request's form */                                                                                         \
-  X(malformed_request)                                                                                           \
-  X(malformed_json)                                                                                              \
-  X(unknown_field) X(wrong_type) X(invalid_value) X(missing_field) X(unsupported_media_type) X(body_too_large)   \
-      X(headers_too_large) X(unauthorized) X(forbidden) X(route_not_found) X(method_not_allowed)                 \
-          X(idempotency_key_reused) X(idempotency_key_unsupported) X(answer_not_kept) X(too_many_requests)       \
-              X(request_timeout) /* configuration and host */                                                    \
-      X(config_invalid) X(file_unreadable) X(data_folder_locked) X(disk_full) X(host_unsuitable) /* images */    \
-      X(image_name_invalid) X(image_source_forbidden) X(image_not_found) X(registry_unreachable)                 \
-          X(registry_unauthorized) X(registry_forbidden) X(registry_rate_limited) X(registry_failed)             \
-              X(manifest_invalid) X(platform_not_found) X(digest_mismatch) X(diff_id_mismatch) X(blob_truncated) \
-                  X(layer_invalid) X(layer_unsupported) X(layer_too_large) X(image_too_small) /* templates */    \
-      X(template_not_found) X(template_not_ready) X(template_in_use) X(template_name_invalid) /* sandboxes */    \
-      X(sandbox_not_found) X(sandbox_not_running) X(run_not_found) X(node_not_found) X(boot_path_unavailable)    \
-          X(vmm_missing) X(vmm_failed) X(kernel_missing) X(guest_panicked) X(guest_timeout) X(guest_protocol)    \
-              X(guest_gone) X(cwd_not_found) X(user_not_found) X(command_invalid) X(no_capacity)                 \
-                  X(network_unavailable) X(no_address) X(host_disk_full) /* everywhere */                        \
-      X(not_ready) X(shutting_down) X(deadline_exceeded) X(cancelled) X(conflict) X(store_failed) X(io_failed)   \
+#define NANOBOX_ERROR_CODES(X)                                                                                         \
+  /* a request's form */                                                                                               \
+  X(malformed_request)                                                                                                 \
+  X(malformed_json)                                                                                                    \
+  X(unknown_field)                                                                                                     \
+  X(wrong_type) X(invalid_value) X(missing_field) X(unsupported_media_type) X(body_too_large) X(headers_too_large)     \
+      X(unauthorized) X(forbidden) X(route_not_found) X(method_not_allowed) X(idempotency_key_reused)                  \
+          X(idempotency_key_unsupported) X(answer_not_kept) X(too_many_requests)                                       \
+              X(request_timeout) /* configuration and host */                                                          \
+      X(config_invalid) X(file_unreadable) X(data_folder_locked) X(disk_full) X(host_unsuitable) /* images */          \
+      X(image_name_invalid) X(image_source_forbidden) X(image_not_found) X(registry_unreachable)                       \
+          X(registry_unauthorized) X(registry_forbidden) X(registry_rate_limited) X(registry_failed)                   \
+              X(manifest_invalid) X(platform_not_found) X(digest_mismatch) X(diff_id_mismatch) X(blob_truncated)       \
+                  X(layer_invalid) X(layer_unsupported) X(layer_too_large) X(image_too_small) /* templates */          \
+      X(template_not_found) X(template_not_ready) X(template_in_use) X(template_name_invalid) /* sandboxes */          \
+      X(sandbox_not_found) X(sandbox_not_running) X(run_not_found) X(node_not_found) X(boot_path_unavailable)          \
+          X(vmm_missing) X(vmm_failed) X(kernel_missing) X(guest_panicked) X(guest_timeout) X(guest_protocol)          \
+              X(guest_gone) X(cwd_not_found) X(user_not_found) X(command_invalid) X(no_capacity)                       \
+                  X(network_unavailable) X(no_address) X(host_disk_full) /* inside of sandboxes */                     \
+      X(guest_outdated) X(process_not_found) X(process_exists) X(process_ended) X(process_running) X(process_attended) \
+          X(stdin_busy) X(stdin_closed) X(path_invalid) X(file_not_found) X(file_exists) X(file_is_folder)             \
+              X(not_a_folder) X(not_a_file) X(folder_not_empty) X(file_permission) X(file_busy) X(guest_disk_full)     \
+                  X(file_failed) X(archive_invalid) X(connection_refused) X(connection_failed) /* everywhere */        \
+      X(not_ready) X(shutting_down) X(deadline_exceeded) X(cancelled) X(conflict) X(store_failed) X(io_failed)         \
           X(internal)
 
 enum class ErrorCode : std::uint8_t {

@@ -31,29 +31,73 @@ enum nanobox_frame_type {
   NANOBOX_STATS = 8, /* host asks, guest answers: UPTIME_MS, MEMORY_KB, AVAILABLE_KB, COMMANDS */
   NANOBOX_SHUTDOWN = 9,
   NANOBOX_OPEN = 16,   /* host: KIND and its arguments */
-  NANOBOX_OPENED = 17, /* guest: PID */
+  NANOBOX_OPENED = 17, /* guest: PID · OFFSET · what FILE_STAT tells, as the kind has it */
   NANOBOX_DATA = 18,   /* raw bytes; flag LAST ends this direction (of this part) */
   NANOBOX_WINDOW = 19, /* CREDIT: that many more bytes may be sent */
   NANOBOX_SIGNAL = 20, /* host: SIGNAL */
   NANOBOX_RESIZE = 21, /* host: COLUMNS, ROWS */
-  NANOBOX_EXIT = 22,   /* guest: CODE or SIGNAL, TIMED_OUT */
-  NANOBOX_ERROR = 23,  /* REASON (enum nanobox_reason), TEXT */
-  NANOBOX_CLOSE = 24   /* host: the stream is not wanted any more: its command ends */
+  NANOBOX_EXIT = 22,   /* guest: the stream is over; of a command: CODE or SIGNAL, TIMED_OUT, OFFSET */
+  NANOBOX_ERROR = 23,  /* REASON (enum nanobox_reason), TEXT, ERRNO */
+  NANOBOX_CLOSE = 24, /* host: the stream is not wanted any more: a command ends, a reader leaves, a file stays whole */
+  NANOBOX_GAP = 25    /* guest: OFFSET: a slow reader missed what was before it */
 };
 
 #define NANOBOX_FLAG_LAST 1
 
+/* Everything the host sends is part 0; a guest sends part 1, and a command's stderr as part 2. */
 enum nanobox_part { NANOBOX_PART_STDIN = 0, NANOBOX_PART_STDOUT = 1, NANOBOX_PART_STDERR = 2 };
 
+/* What a stream is for. Each ends with EXIT or ERROR, but for a detached command's EXEC, which ends with OPENED.
+ * USER is whose permissions hold, root's where it is absent; only EXEC's default is the image's. */
 enum nanobox_kind {
-  NANOBOX_KIND_EXEC = 1,
-  NANOBOX_KIND_ATTACH = 2 /* PID: a detached command, from what is kept of its output on */
+  NANOBOX_KIND_EXEC = 1, /* ARG…, ENV…, CWD, USER, DEADLINE_MS, PROCESS_ID, DETACHED, COLUMNS and ROWS: on a PTY */
+  NANOBOX_KIND_ATTACH = 2,       /* PROCESS_ID or PID, OFFSET: reads a detached command's output. OPENED: PID, OFFSET */
+  NANOBOX_KIND_INPUT = 3,        /* PROCESS_ID, EOF: DATA goes to its stdin, which LAST closes where EOF was given */
+  NANOBOX_KIND_PROCESSES = 4,    /* DATA holds a record for each command that is still known */
+  NANOBOX_KIND_SIGNAL = 5,       /* PROCESS_ID, SIGNAL */
+  NANOBOX_KIND_FORGET = 6,       /* PROCESS_ID: of a command that has ended */
+  NANOBOX_KIND_FILE_READ = 16,   /* PATH, USER, OFFSET, LENGTH. OPENED: as FILE_STAT, of what a link leads to */
+  NANOBOX_KIND_FILE_WRITE = 17,  /* PATH, USER, MODE: appears whole under its name at LAST; parents are made */
+  NANOBOX_KIND_FILE_STAT = 18,   /* PATH, USER. OPENED: FILE_TYPE, SIZE, MODE, UID, GID, MTIME_NS, TARGET */
+  NANOBOX_KIND_FILE_LIST = 19,   /* PATH, USER: DATA holds a record for each entry: NAME and as FILE_STAT */
+  NANOBOX_KIND_FILE_REMOVE = 20, /* PATH, USER, RECURSIVE: links are never followed */
+  NANOBOX_KIND_FILE_RENAME = 21, /* PATH, TO, USER, PARENTS */
+  NANOBOX_KIND_FOLDER_MAKE = 22, /* PATH, USER, PARENTS, MODE */
+  NANOBOX_KIND_ARCHIVE_READ = 23,  /* PATH, USER: the folder's content as a tar stream */
+  NANOBOX_KIND_ARCHIVE_WRITE = 24, /* PATH, USER: a tar stream into the folder, which is made where it is missing */
+  NANOBOX_KIND_TCP = 32, /* PORT on the guest's own loopback; LAST ends either direction, EXIT once both ended */
+  NANOBOX_KIND_LOG = 33  /* OFFSET, FOLLOW: what init itself reports. OPENED: OFFSET */
 };
 
 /* Bits of FEATURES: what a guest can beyond version 1's frames. */
 #define NANOBOX_FEATURE_EXEC 1
 #define NANOBOX_FEATURE_STATS 2
 #define NANOBOX_FEATURE_ATTACH 4
+#define NANOBOX_FEATURE_PROCESSES 8 /* PROCESS_ID, DETACHED and the kinds 3 to 6 */
+#define NANOBOX_FEATURE_TERMINAL 16
+#define NANOBOX_FEATURE_FILES 32
+#define NANOBOX_FEATURE_TCP 64
+#define NANOBOX_FEATURE_LOG 128
+
+#define NANOBOX_PROCESS_ID_MAX 64
+#define NANOBOX_PATH_MAX 4095 /* bytes, without the NUL */
+#define NANOBOX_NAME_MAX 255
+/* The last bytes of a detached command's output that are kept. */
+#define NANOBOX_OUTPUT_KEPT (1024 * 1024)
+/* PROCESSES and FILE_LIST: a u32 length, then a list of at most this. */
+#define NANOBOX_RECORD_MAX 8192
+/* What a record tells of a command's arguments; the rest is left out. */
+#define NANOBOX_RECORD_ARGUMENTS_MAX 4096
+
+enum nanobox_file_type {
+  NANOBOX_FILE_REGULAR = 1,
+  NANOBOX_FILE_FOLDER = 2,
+  NANOBOX_FILE_SYMLINK = 3,
+  NANOBOX_FILE_CHARACTER = 4,
+  NANOBOX_FILE_BLOCK = 5,
+  NANOBOX_FILE_FIFO = 6,
+  NANOBOX_FILE_SOCKET = 7
+};
 
 enum nanobox_tag {
   NANOBOX_TAG_VERSION = 1,       /* u32 */
@@ -82,9 +126,31 @@ enum nanobox_tag {
   NANOBOX_TAG_UPTIME_MS = 29,    /* u64 */
   NANOBOX_TAG_MEMORY_KB = 30,    /* u64 */
   NANOBOX_TAG_AVAILABLE_KB = 31, /* u64 */
+  NANOBOX_TAG_COMMANDS = 32,     /* u32: running commands, detached ones too */
   NANOBOX_TAG_COLUMNS = 33,      /* u32 */
   NANOBOX_TAG_ROWS = 34,         /* u32 */
-  NANOBOX_TAG_COMMANDS = 32      /* u32: running commands, detached ones too */
+  NANOBOX_TAG_PROCESS_ID = 35,   /* text of at most 64 bytes: the host's name for a command, never used twice */
+  NANOBOX_TAG_DETACHED = 36,     /* no value */
+  NANOBOX_TAG_OFFSET = 37,       /* u64: bytes since the beginning, of an output both parts together */
+  NANOBOX_TAG_EOF = 38,          /* no value */
+  NANOBOX_TAG_STARTED_NS = 39,   /* u64: wall clock since 1970 */
+  NANOBOX_TAG_ENDED = 40,        /* no value: CODE or SIGNAL tell how */
+  NANOBOX_TAG_PATH = 41,         /* bytes without NUL, absolute */
+  NANOBOX_TAG_TO = 42,           /* as PATH */
+  NANOBOX_TAG_MODE = 43,         /* u32: permission bits, 07777 */
+  NANOBOX_TAG_UID = 44,          /* u32 */
+  NANOBOX_TAG_GID = 45,          /* u32 */
+  NANOBOX_TAG_SIZE = 46,         /* u64 */
+  NANOBOX_TAG_MTIME_NS = 47,     /* u64, two's complement: since 1970 */
+  NANOBOX_TAG_FILE_TYPE = 48,    /* u32: enum nanobox_file_type */
+  NANOBOX_TAG_TARGET = 49,       /* bytes: where a symlink leads */
+  NANOBOX_TAG_LENGTH = 50,       /* u64 */
+  NANOBOX_TAG_RECURSIVE = 51,    /* no value */
+  NANOBOX_TAG_PARENTS = 52,      /* no value */
+  NANOBOX_TAG_ERRNO = 53,        /* u32: Linux' number */
+  NANOBOX_TAG_PORT = 54,         /* u32 */
+  NANOBOX_TAG_FOLLOW = 55,       /* no value: goes on until CLOSE */
+  NANOBOX_TAG_NAME = 56          /* bytes: of an entry of a folder */
 };
 
 enum nanobox_reason {
@@ -93,7 +159,18 @@ enum nanobox_reason {
   NANOBOX_REASON_CWD_NOT_FOUND = 3,
   NANOBOX_REASON_USER_NOT_FOUND = 4,
   NANOBOX_REASON_NO_RESOURCES = 5,
-  NANOBOX_REASON_NOT_CONFIGURED = 6
+  NANOBOX_REASON_NOT_CONFIGURED = 6,
+  NANOBOX_REASON_PROCESS_NOT_FOUND = 7,
+  NANOBOX_REASON_PROCESS_EXISTS = 8,   /* EXEC: that PROCESS_ID is taken */
+  NANOBOX_REASON_PROCESS_ENDED = 9,    /* SIGNAL, INPUT: too late */
+  NANOBOX_REASON_PROCESS_RUNNING = 10, /* FORGET: too early */
+  NANOBOX_REASON_ATTENDED = 11,        /* ATTACH: the output goes to the stream that started it */
+  NANOBOX_REASON_STDIN_BUSY = 12,      /* INPUT: another one is writing */
+  NANOBOX_REASON_STDIN_CLOSED = 13,
+  NANOBOX_REASON_FILE = 14,       /* ERRNO tells why */
+  NANOBOX_REASON_NOT_A_FILE = 15, /* a device, FIFO or socket where a file or folder was expected */
+  NANOBOX_REASON_ARCHIVE = 16,    /* no tar archive, or an entry that leads out of the folder */
+  NANOBOX_REASON_CONNECTION = 17  /* TCP: ERRNO tells why */
 };
 
 static inline uint32_t nanobox_crc32c(uint32_t crc, const void* data, size_t size) {

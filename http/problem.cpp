@@ -17,12 +17,15 @@ HttpStatus http_status(ErrorCode code) {
         return 401;
       case ErrorCode::forbidden:
       case ErrorCode::image_source_forbidden:
+      case ErrorCode::file_permission:
         return 403;
       case ErrorCode::route_not_found:
       case ErrorCode::template_not_found:
       case ErrorCode::sandbox_not_found:
       case ErrorCode::run_not_found:
       case ErrorCode::node_not_found:
+      case ErrorCode::process_not_found:
+      case ErrorCode::file_not_found:
         return 404;
       case ErrorCode::method_not_allowed:
         return 405;
@@ -35,6 +38,19 @@ HttpStatus http_status(ErrorCode code) {
       case ErrorCode::boot_path_unavailable:
       case ErrorCode::cancelled:
       case ErrorCode::conflict:
+      case ErrorCode::guest_outdated:
+      case ErrorCode::process_exists:
+      case ErrorCode::process_ended:
+      case ErrorCode::process_running:
+      case ErrorCode::process_attended:
+      case ErrorCode::stdin_busy:
+      case ErrorCode::stdin_closed:
+      case ErrorCode::file_exists:
+      case ErrorCode::file_is_folder:
+      case ErrorCode::not_a_folder:
+      case ErrorCode::not_a_file:
+      case ErrorCode::folder_not_empty:
+      case ErrorCode::file_busy:
         return 409;
       case ErrorCode::body_too_large:
         return 413;
@@ -57,6 +73,8 @@ HttpStatus http_status(ErrorCode code) {
       case ErrorCode::cwd_not_found:
       case ErrorCode::user_not_found:
       case ErrorCode::command_invalid:
+      case ErrorCode::path_invalid:
+      case ErrorCode::archive_invalid:
         return 422;
       case ErrorCode::too_many_requests:
         return 429;
@@ -72,6 +90,9 @@ HttpStatus http_status(ErrorCode code) {
       case ErrorCode::guest_panicked:
       case ErrorCode::guest_protocol:
       case ErrorCode::guest_gone:
+      case ErrorCode::connection_refused:
+      case ErrorCode::connection_failed:
+      case ErrorCode::file_failed:
         return 502;
       case ErrorCode::no_capacity:
       case ErrorCode::network_unavailable:
@@ -87,6 +108,8 @@ HttpStatus http_status(ErrorCode code) {
       case ErrorCode::guest_timeout:
       case ErrorCode::deadline_exceeded:
         return 504;
+      case ErrorCode::guest_disk_full:
+        return 507;
       case ErrorCode::none_reserved:
       case ErrorCode::config_invalid:
       case ErrorCode::file_unreadable:
@@ -153,6 +176,8 @@ std::string_view reason_phrase(int status) {
       return "Service Unavailable";
     case 504:
       return "Gateway Timeout";
+    case 507:
+      return "Insufficient Storage";
     default:
       return status < 400 ? "OK" : "Error";
   }

@@ -9,22 +9,12 @@ namespace nanobox {
 
 namespace {
 
-/// A request to the guest is one frame.
-Result<void> check_size(std::size_t size, std::string attempted, std::string mend) {
-  if (size <= NANOBOX_FRAME_PAYLOAD_MAX) return {};
-  return fail({.code = ErrorCode::command_invalid,
-               .attempted = std::move(attempted),
-               .subject = "",
-               .reason = "it takes " + std::to_string(size) + " bytes, and " +
-                         std::to_string(NANOBOX_FRAME_PAYLOAD_MAX) + " are the most",
-               .mend = std::move(mend)});
-}
-
 Result<StreamError> read_error(const Frame& frame) {
-  StreamError error{.stream = frame.stream, .reason = 0, .text = ""};
+  StreamError error{.stream = frame.stream, .reason = 0, .text = "", .error_number = 0};
   for (const auto& entry : NANOBOX_TRY(read_tlvs(frame.payload))) {
     if (entry.tag == NANOBOX_TAG_REASON) error.reason = entry.number();
     if (entry.tag == NANOBOX_TAG_TEXT) error.text = entry.text();
+    if (entry.tag == NANOBOX_TAG_ERRNO) error.error_number = entry.number();
   }
   return error;
 }
@@ -126,6 +116,7 @@ ChannelSession::Taken ChannelSession::take_control(const Frame& frame) {
     case NANOBOX_OPENED:
     case NANOBOX_DATA:
     case NANOBOX_WINDOW:
+    case NANOBOX_GAP:
     case NANOBOX_EXIT:
       return fail(channel_broken("it sent a stream's frame on the control stream"));
     default:
@@ -152,7 +143,20 @@ ChannelSession::Taken ChannelSession::take_window(const Frame& frame, Stream& st
     if (entry.tag == NANOBOX_TAG_CREDIT) stream.in_credit += entry.number();
   if (stream.in_credit > NANOBOX_INITIAL_CREDIT) return fail(channel_broken("it granted more than it may"));
   pump_stdin(frame.stream, stream);
-  return StdinWindow{.stream = frame.stream, .queued = stream.stdin_waiting.size()};
+  return StdinWindow{.stream = frame.stream, .queued = stream.stdin_waiting.size() - stream.stdin_sent};
+}
+
+ChannelSession::Taken ChannelSession::take_opened(const Frame& frame, Streams::iterator found) {
+  if (std::exchange(found->second.opened, true)) return fail(channel_broken("it opened a stream twice"));
+  Opened opened{.stream = frame.stream};
+  FileInfo file;
+  for (const auto& entry : NANOBOX_TRY(read_tlvs(frame.payload))) {
+    if (take_file_tag(entry, file)) opened.file = file;
+    if (entry.tag == NANOBOX_TAG_PID) opened.pid = entry.number();
+    if (entry.tag == NANOBOX_TAG_OFFSET) opened.offset = entry.long_number();
+  }
+  if (found->second.ends_opened) streams_.erase(found);
+  return opened;
 }
 
 ChannelSession::Taken ChannelSession::take_stream(const Frame& frame, Streams::iterator found) {
@@ -162,12 +166,13 @@ ChannelSession::Taken ChannelSession::take_stream(const Frame& frame, Streams::i
       return take_data(frame, stream);
     case NANOBOX_WINDOW:
       return take_window(frame, stream);
-    case NANOBOX_OPENED: {
-      if (std::exchange(stream.opened, true)) return fail(channel_broken("it opened a stream twice"));
-      Opened opened{.stream = frame.stream, .pid = 0};
+    case NANOBOX_OPENED:
+      return take_opened(frame, found);
+    case NANOBOX_GAP: {
+      OutputGap gap{.stream = frame.stream, .offset = 0};
       for (const auto& entry : NANOBOX_TRY(read_tlvs(frame.payload)))
-        if (entry.tag == NANOBOX_TAG_PID) opened.pid = entry.number();
-      return opened;
+        if (entry.tag == NANOBOX_TAG_OFFSET) gap.offset = entry.long_number();
+      return gap;
     }
     case NANOBOX_EXIT: {
       StreamExit ended{.stream = frame.stream};
@@ -190,18 +195,7 @@ ChannelSession::Taken ChannelSession::take_stream(const Frame& frame, Streams::i
 }
 
 Result<void> ChannelSession::configure(const ConfigureMessage& message) {
-  TlvWriter payload;
-  payload.put(NANOBOX_TAG_ID, message.sandbox_id);
-  payload.put64(NANOBOX_TAG_CLOCK_NS, message.clock_ns);
-  payload.put(NANOBOX_TAG_ENTROPY, message.entropy);
-  payload.put64(NANOBOX_TAG_GENERATION, message.generation);
-  payload.put(NANOBOX_TAG_HOSTNAME, message.hostname);
-  if (!message.resolver.empty()) payload.put(NANOBOX_TAG_RESOLVER, message.resolver);
-  for (const auto& entry : message.env) payload.put(NANOBOX_TAG_ENV, entry);
-  payload.put(NANOBOX_TAG_CWD, message.cwd);
-  payload.put(NANOBOX_TAG_USER, message.user);
-  NANOBOX_TRY(check_size(payload.bytes().size(), "configure the guest", "shorten the sandbox's env"));
-  send(NANOBOX_CONFIGURE, 0, 0, 0, payload.bytes());
+  send(NANOBOX_CONFIGURE, 0, 0, 0, NANOBOX_TRY(encode(message)));
   return {};
 }
 
@@ -226,22 +220,71 @@ void ChannelSession::ask_stats() {
 }
 
 Result<std::uint32_t> ChannelSession::open_exec(const ExecRequest& request) {
-  TlvWriter payload;
-  payload.put32(NANOBOX_TAG_KIND, NANOBOX_KIND_EXEC);
-  for (const auto& argument : request.argv) payload.put(NANOBOX_TAG_ARG, argument);
-  for (const auto& entry : request.env) payload.put(NANOBOX_TAG_ENV, entry);
-  if (!request.cwd.empty()) payload.put(NANOBOX_TAG_CWD, request.cwd);
-  if (!request.user.empty()) payload.put(NANOBOX_TAG_USER, request.user);
-  if (request.deadline_ms != 0) payload.put64(NANOBOX_TAG_DEADLINE_MS, request.deadline_ms);
-  NANOBOX_TRY(check_size(payload.bytes().size(), "run a command", "shorten its arguments and environment"));
-  return open(NANOBOX_INITIAL_CREDIT, payload.bytes());
+  const auto number = NANOBOX_TRY(open(request.detached ? 0 : NANOBOX_INITIAL_CREDIT, encode(request)));
+  streams_[number].ends_opened = request.detached;
+  return number;
 }
 
+Result<std::uint32_t> ChannelSession::open_attach(const AttachRequest& request) {
+  return open(0, encode(request));
+}
 std::uint32_t ChannelSession::open_attach(std::uint32_t pid) {
+  return *open(0, encode(AttachRequest{.pid = pid}));
+}
+Result<std::uint32_t> ChannelSession::open_input(const InputRequest& request) {
+  return open(NANOBOX_INITIAL_CREDIT, encode(request));
+}
+std::uint32_t ChannelSession::open_processes() {
+  return *open(0, encode_process(NANOBOX_KIND_PROCESSES));
+}
+Result<std::uint32_t> ChannelSession::open_signal(const std::string& process_id, std::uint32_t number) {
+  return open(0, encode_process(NANOBOX_KIND_SIGNAL, process_id, number));
+}
+Result<std::uint32_t> ChannelSession::open_forget(const std::string& process_id) {
+  return open(0, encode_process(NANOBOX_KIND_FORGET, process_id));
+}
+
+Result<std::uint32_t> ChannelSession::open_file_read(const FileReadRequest& request) {
+  return open(0, encode(request));
+}
+Result<std::uint32_t> ChannelSession::open_file_write(const FileWriteRequest& request) {
+  return open(NANOBOX_INITIAL_CREDIT, encode(request));
+}
+Result<std::uint32_t> ChannelSession::open_file_stat(const FileRequest& request) {
+  return open(0, encode(NANOBOX_KIND_FILE_STAT, request));
+}
+Result<std::uint32_t> ChannelSession::open_file_list(const FileRequest& request) {
+  return open(0, encode(NANOBOX_KIND_FILE_LIST, request));
+}
+Result<std::uint32_t> ChannelSession::open_file_remove(const FileRemoveRequest& request) {
+  return open(0, encode(request));
+}
+Result<std::uint32_t> ChannelSession::open_file_rename(const FileRenameRequest& request) {
+  return open(0, encode(request));
+}
+Result<std::uint32_t> ChannelSession::open_folder_make(const FolderMakeRequest& request) {
+  return open(0, encode(request));
+}
+Result<std::uint32_t> ChannelSession::open_archive_read(const FileRequest& request) {
+  return open(0, encode(NANOBOX_KIND_ARCHIVE_READ, request));
+}
+Result<std::uint32_t> ChannelSession::open_archive_write(const FileRequest& request) {
+  return open(NANOBOX_INITIAL_CREDIT, encode(NANOBOX_KIND_ARCHIVE_WRITE, request));
+}
+
+std::uint32_t ChannelSession::open_tcp(std::uint16_t port) {
   TlvWriter payload;
-  payload.put32(NANOBOX_TAG_KIND, NANOBOX_KIND_ATTACH);
-  payload.put32(NANOBOX_TAG_PID, pid);
-  return open(0, payload.bytes());  // the guest grants what room its command's stdin has left
+  payload.put32(NANOBOX_TAG_KIND, NANOBOX_KIND_TCP);
+  payload.put32(NANOBOX_TAG_PORT, port);
+  return open(NANOBOX_INITIAL_CREDIT, std::span(payload.bytes()));
+}
+std::uint32_t ChannelSession::open_log(const LogRequest& request) {
+  return *open(0, encode(request));
+}
+
+Result<std::uint32_t> ChannelSession::open(std::uint32_t stdin_credit, Result<std::vector<std::byte>> payload) {
+  const auto bytes = NANOBOX_TRY(std::move(payload));
+  return open(stdin_credit, std::span(bytes));
 }
 
 std::uint32_t ChannelSession::open(std::uint32_t stdin_credit, std::span<const std::byte> payload) {
@@ -257,11 +300,11 @@ Result<void> ChannelSession::write_stdin(std::uint32_t number, std::string_view 
   const auto found = streams_.find(number);
   if (found == streams_.end() || found->second.stdin_last) return {};
   auto& stream = found->second;
-  if (bytes.size() > stdin_queue_max - stream.stdin_waiting.size())
+  if (bytes.size() > stdin_queue_max - (stream.stdin_waiting.size() - stream.stdin_sent))
     return fail({.code = ErrorCode::body_too_large,
-                 .attempted = "write a command's stdin",
+                 .attempted = "write to the guest",
                  .subject = "",
-                 .reason = "more than " + std::to_string(stdin_queue_max) + " bytes would wait for the command to read",
+                 .reason = "more than " + std::to_string(stdin_queue_max) + " bytes would wait for it to read",
                  .mend = "write less at once"});
   stream.stdin_waiting += bytes;
   stream.stdin_last = last;
@@ -271,23 +314,26 @@ Result<void> ChannelSession::write_stdin(std::uint32_t number, std::string_view 
 
 std::size_t ChannelSession::stdin_queued(std::uint32_t number) const {
   const auto found = streams_.find(number);
-  return found == streams_.end() ? 0 : found->second.stdin_waiting.size();
+  return found == streams_.end() ? 0 : found->second.stdin_waiting.size() - found->second.stdin_sent;
 }
 
 void ChannelSession::pump_stdin(std::uint32_t number, Stream& stream) {
-  std::size_t sent = 0;
   while (!stream.stdin_ended) {
-    const auto piece = std::min<std::size_t>(
-        {stream.stdin_waiting.size() - sent, stream.in_credit, static_cast<std::size_t>(NANOBOX_FRAME_PAYLOAD_MAX)});
-    const bool last = stream.stdin_last && sent + piece == stream.stdin_waiting.size();
+    const auto waiting = stream.stdin_waiting.size() - stream.stdin_sent;
+    const auto piece =
+        std::min<std::size_t>({waiting, stream.in_credit, static_cast<std::size_t>(NANOBOX_FRAME_PAYLOAD_MAX)});
+    const bool last = stream.stdin_last && piece == waiting;
     if (piece == 0 && !last) break;
     send(NANOBOX_DATA, last ? NANOBOX_FLAG_LAST : 0, NANOBOX_PART_STDIN, number,
-         std::as_bytes(std::span(stream.stdin_waiting)).subspan(sent, piece));
+         std::as_bytes(std::span(stream.stdin_waiting)).subspan(stream.stdin_sent, piece));
     stream.in_credit -= piece;
-    sent += piece;
+    stream.stdin_sent += piece;
     stream.stdin_ended = last;
   }
-  stream.stdin_waiting.erase(0, sent);
+  // Moving what waits costs as much as it is long: only now and then.
+  if (stream.stdin_sent < stream.stdin_waiting.size() && stream.stdin_sent < stream.stdin_waiting.size() / 2) return;
+  stream.stdin_waiting.erase(0, stream.stdin_sent);
+  stream.stdin_sent = 0;
 }
 
 void ChannelSession::grant(std::uint32_t number, std::uint32_t bytes) {

@@ -7,84 +7,15 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "config/error.hpp"
+#include "pipeline/boot/channel/events.hpp"
 #include "pipeline/boot/channel/frame.hpp"
+#include "pipeline/boot/channel/requests.hpp"
 #include "pipeline/boot/channel/tlv.hpp"
 
 namespace nanobox {
-
-/// All that makes one copy of a guest itself (docs/guest-channel.md, CONFIGURE).
-struct ConfigureMessage {
-  std::string sandbox_id = {};
-  std::string hostname = {};
-  std::string resolver = {};          ///< an address; empty: none
-  std::vector<std::string> env = {};  ///< "K=V": the image's, then the sandbox's
-  std::string cwd = {};               ///< the image's; empty: /
-  std::string user = {};              ///< the image's; empty: root
-  std::uint64_t clock_ns = 0;         ///< wall clock since 1970
-  std::array<std::byte, 64> entropy{};
-  std::uint64_t generation = 0;
-};
-
-struct ExecRequest {
-  std::vector<std::string> argv = {};
-  std::vector<std::string> env = {};
-  std::string cwd = {};           ///< empty: the image's
-  std::string user = {};          ///< empty: the image's
-  std::uint64_t deadline_ms = 0;  ///< 0: none
-};
-
-enum class StreamPart : std::uint16_t { stdin_part = 0, stdout_part = 1, stderr_part = 2 };
-
-struct SessionUp {
-  std::uint32_t version = 0;
-  std::string boot_id;
-  std::uint64_t features = 0;  ///< NANOBOX_FEATURE_…
-};
-struct Configured {};
-struct Quiesced {};
-struct Thawed {};
-struct Pong {
-  std::uint64_t clock_ns = 0;  ///< what the ping held
-};
-struct GuestStats {
-  std::uint64_t uptime_ms = 0;
-  std::uint64_t memory_kb = 0;
-  std::uint64_t available_kb = 0;
-  std::uint32_t commands = 0;
-};
-struct Opened {
-  std::uint32_t stream = 0;
-  std::uint32_t pid = 0;
-};
-struct StreamData {
-  std::uint32_t stream = 0;
-  StreamPart part = StreamPart::stdout_part;
-  std::vector<std::byte> bytes;
-  bool last = false;
-};
-struct StreamExit {
-  std::uint32_t stream = 0;
-  std::uint32_t exit_code = 0;
-  std::uint32_t signal = 0;  ///< 0: none
-  bool timed_out = false;
-};
-/// The guest took stdin: `queued` bytes still wait here, so the writer may go on.
-struct StdinWindow {
-  std::uint32_t stream = 0;
-  std::size_t queued = 0;
-};
-/// The guest refused or gave up a stream (0: a control request).
-struct StreamError {
-  std::uint32_t stream = 0;
-  std::uint32_t reason = 0;  ///< enum nanobox_reason
-  std::string text;
-};
-using ChannelEvent = std::variant<SessionUp, Configured, Quiesced, Thawed, Pong, GuestStats, Opened, StreamData,
-                                  StdinWindow, StreamExit, StreamError>;
 
 /// The host's side of one session of a guest channel: bytes in, events out, and the other way round. Does no I/O and
 /// trusts nothing that comes in: memory is bounded by one frame and the credit granted. Not thread-safe.
@@ -114,24 +45,60 @@ public:
   void ask_stats();
   void shutdown();
 
-  /// Opens a command's stream; its number is never used again in this session.
-  /// @errors command_invalid: arguments and environment are larger than a frame
+  // Every open_… gives a stream's number, which is never used again in this session. What follows is told by events:
+  // Opened, then StreamData against credit, and StreamExit or StreamError at the end.
+
+  /// A command. Detached: Opened ends the stream, the command is reached by its process id.
+  /// @errors command_invalid: arguments and environment are larger than a frame, or the process id is none
   Result<std::uint32_t> open_exec(const ExecRequest& request);
-  /// Opens a stream for a command of a former session: its kept output, then the rest, and its end.
+  /// A reader of a detached command's output, one of any number, and of its end. Closing it leaves the command alone.
+  /// @errors command_invalid
+  Result<std::uint32_t> open_attach(const AttachRequest& request);
   /// @param pid  the command's, from its Opened
   std::uint32_t open_attach(std::uint32_t pid);
-  /// Queues bytes for the command's stdin; what exceeds the guest's credit waits here. A stream that ended takes them
+  /// A writer of a command's stdin, one at a time. Write with `write_stdin`, whose last bytes are answered by
+  /// StreamExit once the command's pipe took all. @errors command_invalid
+  Result<std::uint32_t> open_input(const InputRequest& request);
+  /// The commands that the guest still knows: read the data with RecordReader and read_process.
+  std::uint32_t open_processes();
+  /// Sends a signal to a command's process group; forgets an ended command. @errors command_invalid
+  Result<std::uint32_t> open_signal(const std::string& process_id, std::uint32_t number);
+  Result<std::uint32_t> open_forget(const std::string& process_id);
+
+  /// A file's bytes; Opened tells what it is. @errors path_invalid
+  Result<std::uint32_t> open_file_read(const FileReadRequest& request);
+  /// Writes with `write_stdin`; StreamExit says that the file is whole under its name. Closed or lost before, nothing
+  /// changes. @errors path_invalid
+  Result<std::uint32_t> open_file_write(const FileWriteRequest& request);
+  /// Opened tells what it is, links not followed. @errors path_invalid
+  Result<std::uint32_t> open_file_stat(const FileRequest& request);
+  /// A folder's entries in no order: read the data with RecordReader and read_file_entry. @errors path_invalid
+  Result<std::uint32_t> open_file_list(const FileRequest& request);
+  Result<std::uint32_t> open_file_remove(const FileRemoveRequest& request);
+  Result<std::uint32_t> open_file_rename(const FileRenameRequest& request);
+  Result<std::uint32_t> open_folder_make(const FolderMakeRequest& request);
+  /// A folder's content as a POSIX tar stream, and the other way round with `write_stdin`. @errors path_invalid
+  Result<std::uint32_t> open_archive_read(const FileRequest& request);
+  Result<std::uint32_t> open_archive_write(const FileRequest& request);
+
+  /// A connection to that port inside of the guest; `write_stdin` and StreamData with `last` end one direction each.
+  std::uint32_t open_tcp(std::uint16_t port);
+  /// What the guest's init reports about itself, as lines of text.
+  std::uint32_t open_log(const LogRequest& request);
+
+  /// Queues bytes for the guest's end of the stream; what exceeds its credit waits here. A stream that ended takes them
   /// and drops them.
   /// @errors body_too_large: more than `stdin_queue_max` would wait; nothing was queued, go on after a StdinWindow
   Result<void> write_stdin(std::uint32_t stream, std::string_view bytes, bool last);
-  /// Bytes of the stream's stdin that wait for credit.
+  /// Bytes of the stream's input that wait for credit.
   std::size_t stdin_queued(std::uint32_t stream) const;
   /// Lets the guest send `bytes` more of the stream's output.
   void grant(std::uint32_t stream, std::uint32_t bytes);
   void signal(std::uint32_t stream, std::uint32_t number);
   /// A terminal's new size; of no effect on commands without one.
   void resize(std::uint32_t stream, std::uint16_t columns, std::uint16_t rows);
-  /// The stream is not wanted any more: its command ends, nothing more of it is reported.
+  /// The stream is not wanted any more: its command gets TERM and two seconds later KILL, a reader leaves, a file that
+  /// is not whole is dropped. Nothing more of it is reported.
   void close(std::uint32_t stream);
 
 private:
@@ -139,9 +106,11 @@ private:
     std::uint64_t out_granted = 0;  ///< bytes the guest may still send
     std::uint64_t in_credit = 0;    ///< bytes we may still send
     std::string stdin_waiting;
+    std::size_t stdin_sent = 0;  ///< of `stdin_waiting`, not erased yet
     bool stdin_last = false;
     bool stdin_ended = false;
     bool opened = false;
+    bool ends_opened = false;
     bool stdout_ended = false;
     bool stderr_ended = false;
   };
@@ -151,11 +120,13 @@ private:
   void send(std::uint8_t type, std::uint8_t flags, std::uint16_t part, std::uint32_t stream,
             std::span<const std::byte> payload);
   std::uint32_t open(std::uint32_t stdin_credit, std::span<const std::byte> payload);
+  Result<std::uint32_t> open(std::uint32_t stdin_credit, Result<std::vector<std::byte>> payload);
   void pump_stdin(std::uint32_t number, Stream& stream);
   Taken take_frame(const Frame& frame);
   Taken take_acknowledgement(const Frame& frame);
   Taken take_control(const Frame& frame);
   Taken take_stream(const Frame& frame, Streams::iterator found);
+  Taken take_opened(const Frame& frame, Streams::iterator found);
   static Taken take_data(const Frame& frame, Stream& stream);
   Taken take_window(const Frame& frame, Stream& stream);
 
