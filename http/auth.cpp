@@ -12,20 +12,22 @@
 #include <cstdio>
 #include <optional>
 
-#include "config/unique_fd.hpp"
 #include "config/sha256.hpp"
+#include "config/unique_fd.hpp"
+#include "http/json/text.hpp"
+#include "http/origin.hpp"
+#include "http/transport/header_list.hpp"
 
 namespace nanobox::http {
 namespace {
 
-constexpr std::size_t shortest_admin_key = 16;
+using transport::list_items;
+using transport::lower;
 
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return result;
-}
+constexpr std::size_t shortest_admin_key = 16;
+constexpr std::string_view bearer = "bearer ";
+constexpr std::string_view protocol_key = "nanobox.key.";
+constexpr std::string_view protocol_key64 = "nanobox.key64.";
 
 bool is_owner_name(std::string_view text) {
   return !text.empty() && text.size() <= 32 && std::ranges::all_of(text, [](char c) {
@@ -109,6 +111,36 @@ bool passed_a_proxy(const Request& request) {
   });
 }
 
+bool is_protocol_key(std::string_view protocol) {
+  return protocol.starts_with(protocol_key) || protocol.starts_with(protocol_key64);
+}
+
+// Browsers cannot set headers on WebSockets, so that the key comes as a protocol.
+std::optional<std::string> key_among_protocols(const Request& request) {
+  for (const auto& [name, value] : request.headers) {
+    if (name != "sec-websocket-protocol") continue;
+    for (const auto item : list_items(value)) {
+      if (item.starts_with(protocol_key)) return std::string(item.substr(protocol_key.size()));
+      if (!item.starts_with(protocol_key64)) continue;
+      std::string text(item.substr(protocol_key64.size()));
+      for (char& c : text) c = c == '-' ? '+' : c == '_' ? '/' : c;
+      text.resize((text.size() + 3) / 4 * 4, '=');
+      return json::from_base64(text).value_or("");
+    }
+  }
+  return std::nullopt;
+}
+
+// Browsers say so, except for what the user typed into the address bar.
+bool comes_from_a_page(const Request& request) {
+  return request.header("origin") || request.header("sec-fetch-site").value_or("none") != "none";
+}
+
+bool comes_from_own_page(const Request& request) {
+  const auto site = request.header("sec-fetch-site").value_or("none");
+  return is_same_origin(request) && (site == "none" || site == "same-origin");
+}
+
 tl::unexpected<Error> unauthorized(std::string reason) {
   return fail({.code = ErrorCode::unauthorized,
                .attempted = "check key",
@@ -167,24 +199,39 @@ Authenticator::Authenticator(const AuthRules& rules)
                          std::ranges::any_of(rules.keys, [](const NamedKey& key) { return key.name == "admin"; });
   for (std::size_t i = 0; i < rules.keys.size(); ++i) {
     const auto& [name, key] = rules.keys[i];
-    const Identity identity{.owner = name, .is_admin = name == "admin" || (!has_admin && i == 0)};
+    const Identity identity{.owner = name, .is_admin = name == "admin" || (!has_admin && i == 0), .has_key = true};
     known_.push_back({sha256_hex(key), identity});
     // A key that happens to look like NAME:KEY works as it is written, too.
     known_.push_back({sha256_hex(name + ":" + key), identity});
   }
-  if (!rules.admin_key.empty()) known_.push_back({sha256_hex(rules.admin_key), {.owner = "admin", .is_admin = true}});
+  if (!rules.admin_key.empty())
+    known_.push_back({sha256_hex(rules.admin_key), {.owner = "admin", .is_admin = true, .has_key = true}});
 }
 
-Result<Identity> Authenticator::identify(const Request& request) const {
-  if (const auto given = request.header("authorization"); given && !(all_are_free_ && known_.empty())) {
-    constexpr std::string_view scheme = "bearer ";
-    if (lower(given->substr(0, scheme.size())) != scheme) return unauthorized("the Authorization is no Bearer key");
-    const auto digest = sha256_hex(trimmed(given->substr(scheme.size())));
-    const Known* match = nullptr;
-    for (const auto& known : known_)
-      if (::CRYPTO_memcmp(known.digest.data(), digest.data(), digest.size()) == 0 && match == nullptr) match = &known;
-    if (match == nullptr) return unauthorized("the key is unknown");
-    return match->identity;
+const Authenticator::Known* Authenticator::find(std::string_view key) const {
+  const auto digest = sha256_hex(trimmed(key));
+  const Known* match = nullptr;
+  for (const auto& known : known_)
+    if (::CRYPTO_memcmp(known.digest.data(), digest.data(), digest.size()) == 0 && match == nullptr) match = &known;
+  return match;
+}
+
+Result<Identity> Authenticator::identify(const Request& request, bool forwards) const {
+  std::optional<std::string> key;
+  if (const auto given = request.header("x-nanobox-key"))
+    key = *given;
+  else if (request.upgrade == "websocket")
+    key = key_among_protocols(request);
+  if (const auto given = request.header("authorization"); given && !key && !ignores_keys()) {
+    const bool is_bearer = lower(given->substr(0, bearer.size())) == bearer;
+    const auto* known = is_bearer ? find(given->substr(bearer.size())) : nullptr;
+    if (known != nullptr) return known->identity;
+    if (!forwards) return unauthorized(is_bearer ? "the key is unknown" : "the Authorization is no Bearer key");
+  }
+  if (key && !ignores_keys()) {
+    const auto* known = find(*key);
+    if (known == nullptr) return unauthorized("the key is unknown");
+    return known->identity;
   }
   const bool free = all_are_free_ || (loopback_is_free_ && request.peer_is_loopback && !passed_a_proxy(request));
   if (!free) return unauthorized("a key is needed");
@@ -195,13 +242,31 @@ Result<Identity> Authenticator::identify(const Request& request) const {
                  .reason = std::move(reason),
                  .mend = "send Authorization: Bearer KEY"});
   };
-  if (request.header("origin")) return forbidden("a web page may not use this server without a key");
+  if (comes_from_a_page(request) && !(forwards && comes_from_own_page(request)))
+    return forbidden("a web page may not use this server without a key");
   if (!all_are_free_) {
     const auto host = host_name(request.header("host").value_or(""));
     if (host != "localhost" && host != "127.0.0.1" && host != "[::1]")
       return forbidden("without a key the Host must be localhost, 127.0.0.1 or [::1]");
   }
-  return Identity{.owner = "admin", .is_admin = true};
+  return Identity{.owner = "admin", .is_admin = true, .has_key = false};
+}
+
+void Authenticator::remove_keys(Request& request) const {
+  std::erase_if(request.headers, [&](const auto& header) {
+    const auto& [name, value] = header;
+    return name == "x-nanobox-key" || (name == "authorization" && lower(value).starts_with(bearer) &&
+                                       find(std::string_view(value).substr(bearer.size())) != nullptr);
+  });
+  for (auto& [name, value] : request.headers) {
+    if (name != "sec-websocket-protocol") continue;
+    std::string kept;
+    for (const auto item : list_items(value))
+      if (!is_protocol_key(item)) kept += (kept.empty() ? "" : ", ") + std::string(item);
+    value = std::move(kept);
+  }
+  std::erase_if(request.headers,
+                [](const auto& header) { return header.first == "sec-websocket-protocol" && header.second.empty(); });
 }
 
 }  // namespace nanobox::http

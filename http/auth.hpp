@@ -16,6 +16,7 @@ namespace nanobox::http {
 struct Identity {
   std::string owner;
   bool is_admin = false;
+  bool has_key = false;  ///< a key says so, not merely where the request comes from
 };
 
 /// A key as text and the owner's name that stands for it.
@@ -48,15 +49,23 @@ class Authenticator {
 public:
   explicit Authenticator(const AuthRules& rules);
 
-  /// The key named "admin", or DATA/admin.key, is the admin's; where no key is named so, the first in the list.
+  /// The key named "admin", or DATA/admin.key, is the admin's; where no key is named so, the first in the list. A key
+  /// comes as `X-NanoBox-Key: KEY`, as a WebSocket's protocol (websocket.hpp) or as `Authorization: Bearer KEY`, in
+  /// this order.
+  /// @param forwards  as RouteOptions::forwards
   /// @errors unauthorized: no key or an unknown one · forbidden: without a key from a page or under another host's name
-  Result<Identity> identify(const Request& request) const;
+  Result<Identity> identify(const Request& request, bool forwards = false) const;
+
+  /// Takes our keys out of a request's headers, so that they go nowhere else.
+  void remove_keys(Request& request) const;
 
 private:
   struct Known {
     std::string digest;
     Identity identity;
   };
+  const Known* find(std::string_view key) const;
+  bool ignores_keys() const { return all_are_free_ && known_.empty(); }
   std::vector<Known> known_;
   bool loopback_is_free_ = false;
   bool all_are_free_ = false;

@@ -140,8 +140,20 @@ std::string_view reason_phrase(int status) {
       return "Accepted";
     case 204:
       return "No Content";
+    case 206:
+      return "Partial Content";
+    case 301:
+      return "Moved Permanently";
+    case 302:
+      return "Found";
+    case 303:
+      return "See Other";
     case 304:
       return "Not Modified";
+    case 307:
+      return "Temporary Redirect";
+    case 308:
+      return "Permanent Redirect";
     case 400:
       return "Bad Request";
     case 401:
@@ -152,16 +164,28 @@ std::string_view reason_phrase(int status) {
       return "Not Found";
     case 405:
       return "Method Not Allowed";
+    case 406:
+      return "Not Acceptable";
     case 408:
       return "Request Timeout";
     case 409:
       return "Conflict";
+    case 410:
+      return "Gone";
+    case 412:
+      return "Precondition Failed";
     case 413:
       return "Content Too Large";
     case 415:
       return "Unsupported Media Type";
+    case 416:
+      return "Range Not Satisfiable";
+    case 418:
+      return "I'm a teapot";
     case 422:
       return "Unprocessable Content";
+    case 426:
+      return "Upgrade Required";
     case 429:
       return "Too Many Requests";
     case 431:
@@ -184,12 +208,15 @@ std::string_view reason_phrase(int status) {
 }
 
 std::string problem_json(const Error& error, std::string_view instance, std::string_view request_id) {
-  const auto status = http_status(error.code);
+  return problem_json(http_status(error.code).code, error, instance, request_id);
+}
+
+std::string problem_json(int status, const Error& error, std::string_view instance, std::string_view request_id) {
   json::Writer out;
   out.begin_object()
       .field("type", "about:blank")
-      .field("title", status.title)
-      .field("status", status.code)
+      .field("title", reason_phrase(status))
+      .field("status", status)
       .field("code", to_string(error.code))
       .field("detail", describe(error));
   if (!instance.empty()) out.field("instance", instance);

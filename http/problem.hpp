@@ -23,6 +23,9 @@ std::string_view reason_phrase(int status);
 /// `instance` and `request_id` may be empty (left out): e.g. for the `error` of a failed run.
 std::string problem_json(const Error& error, std::string_view instance = {}, std::string_view request_id = {});
 
+/// The same with a status that the code does not have, as 426.
+std::string problem_json(int status, const Error& error, std::string_view instance, std::string_view request_id);
+
 /// What goes with it: Retry-After for 429 and 503, WWW-Authenticate for 401.
 Headers problem_headers(const Error& error);
 

@@ -12,7 +12,7 @@ namespace nanobox::http {
 
 /// A connection taken over from HTTP (Responder::upgrade): bytes both ways, each with credit. Movable and thread-safe.
 /// It counts as a request in flight until it is over; at the end of a server's drain it is cut. Dropping it cuts the
-/// connection, or, after `end`, closes it once everything written has left.
+/// connection, or, after `end`, closes it once everything written has left; no callback is called after that.
 class RawConnection {
 public:
   RawConnection(std::shared_ptr<transport::Exchange> exchange, std::shared_ptr<transport::InputPipe> pipe);

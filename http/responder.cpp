@@ -80,16 +80,38 @@ void Responder::send_bytes(int status, std::string_view content_type, std::strin
 }
 
 void Responder::send_problem(const Error& error, Headers headers) {
+  send_problem(http_status(error.code).code, error, std::move(headers));
+}
+
+void Responder::send_problem(int status, const Error& error, Headers headers) {
   if (!exchange_) return;
   for (auto& header : problem_headers(error)) headers.push_back(std::move(header));
-  exchange_->send(http_status(error.code).code, "application/problem+json",
-                  problem_json(error, exchange_->instance(), exchange_->request_id()), headers);
+  exchange_->send(status, "application/problem+json",
+                  problem_json(status, error, exchange_->instance(), exchange_->request_id()), headers);
 }
 
 Stream Responder::begin_stream(std::string_view content_type, Headers headers) {
+  return begin_stream(StreamHead{.content_type = std::string(content_type), .headers = std::move(headers)});
+}
+
+Stream Responder::begin_stream(StreamHead head) {
   auto exchange = std::move(exchange_);
-  if (exchange && !exchange->begin_stream(content_type, headers)) exchange.reset();
+  if (exchange && !exchange->begin_stream(head)) exchange.reset();
   return Stream(std::move(exchange));
+}
+
+RawConnection Responder::upgrade(std::string_view protocol, Headers headers) {
+  const auto exchange = std::move(exchange_);
+  auto pipe = exchange ? exchange->upgrade(protocol, headers) : nullptr;
+  if (pipe) return {exchange, std::move(pipe)};
+  if (exchange)
+    Responder(exchange).send_problem({.code = ErrorCode::malformed_request,
+                                      .attempted = "switch protocols",
+                                      .subject = {},
+                                      .reason = "only an HTTP/1.1 request without a body can be followed by another "
+                                                "protocol",
+                                      .mend = "send it without a body"});
+  return {nullptr, nullptr};
 }
 
 void Responder::on_disconnect(std::function<void()> callback) {

@@ -7,10 +7,12 @@
 #include <exception>
 
 #include "config/id.hpp"
+#include "http/auth.hpp"
 #include "http/percent.hpp"
 #include "http/problem.hpp"
 #include "http/transport/exchange.hpp"
 #include "http/transport/hub.hpp"
+#include "http/transport/input_pipe.hpp"
 
 namespace nanobox::http::transport {
 namespace {
@@ -31,13 +33,33 @@ bool is_usable_request_id(std::string_view id) {
   return !id.empty() && id.size() <= 128 && std::ranges::all_of(id, [](char c) { return c > 0x20 && c < 0x7f; });
 }
 
+// What a handler throws is not the client's to see.
+template <class Call>
+void guard_handler(const std::shared_ptr<Exchange>& exchange, Call call) {
+  try {
+    call();
+  } catch (const std::exception& wrong) {
+    spdlog::error("the handler of {} threw: {}", exchange->instance(), wrong.what());
+    Responder(exchange).send_problem({.code = ErrorCode::internal,
+                                      .attempted = "serve request",
+                                      .subject = {},
+                                      .reason = "an unexpected failure inside the server",
+                                      .mend = "see the server's log for this request_id"});
+  }
+}
+
+Error broken_off(ErrorCode code, std::string reason, std::string mend = {}) {
+  return {
+      .code = code, .attempted = "read request", .subject = {}, .reason = std::move(reason), .mend = std::move(mend)};
+}
+
 }  // namespace
 
-Connection::Connection(std::shared_ptr<Hub> hub, std::uint64_t id, bool peer_is_loopback,
+Connection::Connection(std::shared_ptr<Hub> hub, std::uint64_t id, PeerAddress address,
                        std::weak_ptr<Pistache::Tcp::Peer> peer, Pistache::Tcp::Transport* transport)
     : hub_(std::move(hub)),
       id_(id),
-      peer_is_loopback_(peer_is_loopback),
+      address_(std::move(address)),
       output_(std::move(peer), transport),
       framer_(hub_->settings().limits.header_bytes),
       deadlines_(hub_->settings().timeouts, std::chrono::steady_clock::now()) {}
@@ -45,22 +67,55 @@ Connection::Connection(std::shared_ptr<Hub> hub, std::uint64_t id, bool peer_is_
 Connection::~Connection() = default;
 
 void Connection::on_input(std::string_view bytes) {
+  if (cut_) return;
   Lock lock(mutex_);
-  if (phase_ == Phase::lingering || phase_ == Phase::gone) return;
-  framer_.append(bytes);
-  advance(lock);
+  last_input_ = std::chrono::steady_clock::now();
+  switch (phase_) {
+    case Phase::gone:
+      return;
+    case Phase::lingering:
+      return deadlines_.lingering_bytes(last_input_);
+    case Phase::raw:
+      if (!released_) input_->push(std::string(bytes));
+      return deliver_input(lock);
+    case Phase::answering:
+      framer_.append(bytes);
+      feed_body(lock);
+      return settle_answer(lock);
+    case Phase::reading:
+      framer_.append(bytes);
+      return advance(lock);
+  }
+}
+
+bool Connection::reads_on() {
+  if (cut_) return true;
+  if (phase_ == Phase::raw) return released_ || (!input_->abandoned() && input_->wants_input());
+  if (phase_ != Phase::answering) return true;
+  if (body_open_) return drops_body_ || (!input_->abandoned() && input_->wants_input());
+  return framer_.buffered() < pipeline_limit;
 }
 
 bool Connection::wants_input() {
   const Lock lock(mutex_);
-  paused_ = phase_ == Phase::answering && framer_.buffered() >= pipeline_limit;
-  return !paused_;
+  const bool wants = reads_on();
+  if (wants && paused_) last_input_ = std::chrono::steady_clock::now();
+  paused_ = !wants;
+  return wants;
 }
 
 bool Connection::on_end_of_input() {
-  const Lock lock(mutex_);
-  if (phase_ != Phase::answering) return false;
+  if (cut_) return false;
+  Lock lock(mutex_);
+  if (phase_ != Phase::answering && phase_ != Phase::raw) return false;
   half_closed_ = true;
+  if (phase_ == Phase::raw) {
+    input_->end({});
+  } else if (body_open_) {
+    break_body_off(broken_off(ErrorCode::cancelled, "the client ended in the middle of the body", "send all of it"));
+  }
+  deliver_input(lock);
+  settle(lock);
   return true;
 }
 
@@ -95,6 +150,8 @@ void Connection::advance(Lock& lock) {
                          framer_.head().content_length.value_or(dropped_body_limit) > dropped_body_limit)) {
           const auto error = std::move(*refusal_);
           refuse(lock, error);
+        } else if (streaming_handler_ && !refusal_) {
+          begin_body(lock);
         } else if (framer_.head().expects_continue && framer_.head().has_body && !framer_.head().http_1_0 &&
                    framer_.buffered() == 0) {
           output_.push("HTTP/1.1 100 Continue\r\n\r\n");
@@ -122,12 +179,16 @@ void Connection::on_head() {
   const auto& head = framer_.head();
   request_ = Request{};
   handler_.reset();
+  streaming_handler_.reset();
   refusal_.reset();
   refusal_headers_.clear();
   request_.path = head.path;
   request_.query = head.query;
   request_.headers = head.headers;
-  request_.peer_is_loopback = peer_is_loopback_;
+  request_.upgrade = head.upgrade;
+  request_.connection_options = head.connection_options;
+  request_.peer_address = address_.text;
+  request_.peer_is_loopback = address_.is_loopback;
   const auto id = request_.header("x-request-id");
   request_.request_id = id && is_usable_request_id(*id) ? std::string(*id) : make_id("rq");
   const auto method = method_of(head.method);
@@ -150,10 +211,12 @@ void Connection::on_head() {
   request_.owner = "admin";
   request_.is_admin = true;
   if (hub_->settings().auth && !(match != nullptr && !match->options.needs_key)) {
-    auto identity = hub_->settings().auth->identify(request_);
+    auto identity = hub_->settings().auth->identify(request_, match != nullptr && match->options.forwards);
     if (!identity) return refuse_at_head(std::move(identity).error());
     request_.owner = std::move(identity->owner);
     request_.is_admin = identity->is_admin;
+    request_.has_key = identity->has_key;
+    hub_->settings().auth->remove_keys(request_);
   }
   if (std::holds_alternative<Router::NoRoute>(*found))
     return refuse_at_head({.code = ErrorCode::route_not_found,
@@ -183,20 +246,35 @@ void Connection::on_head() {
                            .subject = {},
                            .reason = "the body has " + std::to_string(*head.content_length) + " bytes",
                            .mend = "send at most " + std::to_string(match->options.max_body_bytes)});
-  if (const auto length = head.content_length.value_or(0); length > 0) {
-    if (!hub_->reserve_body(length))
+  const bool streams = match->streaming != nullptr;
+  if (streams && request_.method == Method::post && !match->options.forwards && request_.header("idempotency-key"))
+    return refuse_at_head({.code = ErrorCode::idempotency_key_unsupported,
+                           .attempted = "read Idempotency-Key",
+                           .subject = {},
+                           .reason = "a streamed request cannot be repeated",
+                           .mend = "leave the key out"});
+  const auto length = head.content_length.value_or(0);
+  const auto held = streams && head.has_body
+                        ? std::min<std::uint64_t>(length > 0 ? length : BodyReader::credit, BodyReader::credit)
+                        : length;
+  if (held > 0) {
+    if (!hub_->reserve_body(held))
       return refuse_at_head({.code = ErrorCode::no_capacity,
                              .attempted = "read request",
                              .subject = {},
                              .reason = "too many large requests at a time",
                              .mend = "try again a little later",
                              .retry_after_sec = 1});
-    body_reserved_ = length;
+    body_reserved_ = held;
   }
   request_.params = std::move(match->params);
   request_.route = std::move(match->pattern);
-  handler_ = *match->handler;
-  framer_.accept_body(match->options.max_body_bytes);
+  body_may_pause_ = match->options.body_may_pause;
+  if (streams)
+    streaming_handler_ = *match->streaming;
+  else
+    handler_ = *match->handler;
+  framer_.accept_body(match->options.max_body_bytes, !streams);
 }
 
 std::shared_ptr<Exchange> Connection::open_exchange(bool keep_alive) {
@@ -232,17 +310,74 @@ void Connection::answer(Lock& lock) {
   Request request = std::move(request_);
   request_ = Request{};
   lock.unlock();
-  try {
-    handler(std::move(request), Responder(exchange));
-  } catch (const std::exception& wrong) {
-    spdlog::error("the handler of {} threw: {}", exchange->instance(), wrong.what());
-    Responder(exchange).send_problem({.code = ErrorCode::internal,
-                                      .attempted = "serve request",
-                                      .subject = {},
-                                      .reason = "an unexpected failure inside the server",
-                                      .mend = "see the server's log for this request_id"});
-  }
+  guard_handler(exchange, [&] { handler(std::move(request), Responder(exchange)); });
   lock.lock();
+}
+
+void Connection::begin_body(Lock& lock) {
+  const auto exchange = open_exchange(framer_.head().keep_alive);
+  const auto& head = framer_.head();
+  input_ = std::make_shared<InputPipe>();
+  body_open_ = true;
+  drops_body_ = false;
+  continued_ = !head.expects_continue || !head.has_body || head.http_1_0 || framer_.buffered() > 0;
+  last_input_ = std::chrono::steady_clock::now();
+  const auto length = head.has_body ? head.content_length : std::optional<std::uint64_t>(0);
+  auto handler = std::move(*streaming_handler_);
+  streaming_handler_.reset();
+  Request request = std::move(request_);
+  request_ = Request{};
+  BodyReader body(exchange, input_, length);
+  lock.unlock();
+  guard_handler(exchange, [&] { handler(std::move(request), std::move(body), Responder(exchange)); });
+  lock.lock();
+  feed_body(lock);
+}
+
+// (worker) Hands over what has come of a streamed body, as far as its reader has credit.
+void Connection::feed_body(Lock& lock) {
+  while (phase_ == Phase::answering && body_open_ && reads_on()) {
+    const auto event = framer_.next();
+    auto piece = framer_.take_body();
+    const bool came = !piece.empty();
+    if (!drops_body_) input_->push(std::move(piece));
+    if (event == RequestFramer::Event::complete) {
+      body_open_ = false;
+      input_->end({});
+    } else if (event == RequestFramer::Event::refused) {
+      break_body_off(framer_.error());
+    } else if (!came) {
+      return;
+    }
+    deliver_input(lock);
+  }
+}
+
+// What is left of the body will not be read: the connection is of no more use behind the answer.
+void Connection::break_body_off(Error error) {
+  body_open_ = false;
+  close_after_ = true;
+  input_->end(fail(std::move(error)));
+}
+
+void Connection::deliver_input(Lock& lock) {
+  const auto input = input_;
+  if (!input) return;
+  lock.unlock();
+  input->deliver();
+  lock.lock();
+}
+
+bool Connection::rest_is_little() const {
+  const auto& length = framer_.head().content_length;
+  return continued_ && length && *length - framer_.body_bytes() <= dropped_body_limit;
+}
+
+void Connection::send_continue() {
+  const Lock lock(mutex_);
+  if (!body_open_ || std::exchange(continued_, true)) return;
+  last_input_ = std::chrono::steady_clock::now();
+  output_.push("HTTP/1.1 100 Continue\r\n\r\n");
 }
 
 void Connection::refuse(Lock& lock, const Error& error) {
@@ -255,8 +390,14 @@ void Connection::refuse(Lock& lock, const Error& error) {
   lock.lock();
 }
 
-bool Connection::closes_after_answer() const {
+bool Connection::draining() const {
   return hub_->draining();
+}
+
+bool Connection::closes_after_answer() {
+  if (draining()) return true;
+  const Lock lock(mutex_);
+  return close_after_ || (body_open_ && !rest_is_little());
 }
 
 void Connection::deliver(std::string bytes) {
@@ -267,23 +408,18 @@ void Connection::finish(std::string bytes, bool close) {
   const Lock lock(mutex_);
   answer_done_ = true;
   close_after_ = close_after_ || close;
-  if (bytes.empty())
-    output_.nudge();
-  else
-    output_.push(std::move(bytes));
+  if (body_open_) {
+    drops_body_ = !close_after_ && rest_is_little();
+    close_after_ = !drops_body_;
+  }
+  if (bytes.empty() || body_open_) output_.nudge();
+  if (!bytes.empty()) output_.push(std::move(bytes));
 }
 
 void Connection::on_written() {
   output_.on_written();
-  const auto held = output_.outstanding();
   Lock lock(mutex_);
-  const auto exchange = current_;
-  if (phase_ == Phase::answering && answer_done_) {
-    if (held == 0) complete_answer(lock);
-    return;
-  }
-  lock.unlock();
-  if (exchange) exchange->credit_returned(held);
+  settle(lock);
 }
 
 void Connection::on_progress() {
@@ -292,19 +428,40 @@ void Connection::on_progress() {
 
 void Connection::on_nudge() {
   Lock lock(mutex_);
+  if (body_open_) feed_body(lock);
+  deliver_input(lock);
+  settle(lock);
+}
+
+// (worker) Goes on with what waits for output to leave.
+void Connection::settle(Lock& lock) {
+  if (phase_ == Phase::answering && answer_done_) return settle_answer(lock);
   const auto exchange = current_;
-  const auto held = output_.outstanding();
-  if (phase_ == Phase::answering && answer_done_) {
-    if (held == 0) complete_answer(lock);
-    return;
+  if (phase_ == Phase::raw) settle_raw(lock);
+  if (lock.owns_lock()) lock.unlock();
+  if (exchange) exchange->credit_returned(output_.outstanding());
+}
+
+// (worker)
+void Connection::settle_answer(Lock& lock) {
+  if (phase_ != Phase::answering || !answer_done_) return;
+  if (body_open_) {
+    auto error = broken_off(ErrorCode::cancelled, "the request was answered before its body ended");
+    if (close_after_)
+      break_body_off(std::move(error));
+    else
+      input_->end(fail(std::move(error)));
+    deliver_input(lock);
+    feed_body(lock);
   }
-  lock.unlock();
-  if (exchange) exchange->credit_returned(held);
+  if (phase_ == Phase::answering && !body_open_ && output_.outstanding() == 0) complete_answer(lock);
 }
 
 void Connection::complete_answer(Lock& lock) {
   const auto answered = std::move(current_);  // its last owner may be here: end it without the lock
   current_.reset();
+  const auto input = std::move(input_);
+  input_.reset();
   hub_->release_body(std::exchange(body_reserved_, 0));
   hub_->request_ends();
   if (close_after_ || hub_->draining() || (half_closed_ && framer_.buffered() == 0)) {
@@ -317,6 +474,50 @@ void Connection::complete_answer(Lock& lock) {
     advance(lock);
     if (std::exchange(paused_, false)) output_.nudge();
   }
+  lock.unlock();
+  if (input) input->orphan();
+}
+
+std::shared_ptr<InputPipe> Connection::take_over(std::string head) {
+  const Lock lock(mutex_);
+  if (phase_ != Phase::answering || body_open_ || answer_done_ || cut_) return nullptr;
+  phase_ = Phase::raw;
+  hub_->release_body(std::exchange(body_reserved_, 0));
+  input_ = std::make_shared<InputPipe>();
+  input_->push(framer_.take_rest());
+  if (half_closed_) input_->end({});
+  output_.push(std::move(head));
+  output_.nudge();
+  return input_;
+}
+
+void Connection::end_output() {
+  Lock lock(mutex_);
+  output_ended_ = true;
+  settle_raw(lock);
+}
+
+void Connection::release() {
+  Lock lock(mutex_);
+  released_ = true;
+  settle_raw(lock);
+}
+
+void Connection::settle_raw(Lock& lock) {
+  if (phase_ != Phase::raw || !output_ended_ || output_.outstanding() > 0) return;
+  if (!released_) {
+    if (half_closed_)
+      output_.shut_down(SHUT_RDWR);
+    else if (!std::exchange(output_shut_, true))
+      output_.shut_down(SHUT_WR);
+    return;
+  }
+  const auto exchange = std::move(current_);
+  current_.reset();
+  const auto input = std::move(input_);
+  input_.reset();
+  hub_->request_ends();
+  linger();
   lock.unlock();
 }
 
@@ -331,16 +532,32 @@ void Connection::linger() {
 
 void Connection::on_gone() {
   std::shared_ptr<Exchange> exchange;
+  std::shared_ptr<InputPipe> input;
   {
     const Lock lock(mutex_);
     output_.close();
-    if (phase_ == Phase::answering) hub_->request_ends();
+    if (phase_ == Phase::answering || phase_ == Phase::raw) hub_->request_ends();
     hub_->release_body(std::exchange(body_reserved_, 0));
     phase_ = Phase::gone;
+    body_open_ = false;
     exchange = std::move(current_);
+    input = std::move(input_);
   }
   hub_->leave(id_);
+  if (input) {
+    input->end(fail(broken_off(ErrorCode::cancelled, "the client is gone")));
+    input->orphan();
+  }
   if (exchange) exchange->gone();
+}
+
+void Connection::on_drain() {
+  std::shared_ptr<Exchange> exchange;
+  {
+    const Lock lock(mutex_);
+    exchange = current_;
+  }
+  if (exchange) exchange->drain();
 }
 
 void Connection::tick(Instant now) {
@@ -352,12 +569,24 @@ void Connection::tick(Instant now) {
                   .reason = std::move(what),
                   .mend = "send the request without pauses"});
   };
+  const auto& timeouts = hub_->settings().timeouts;
   switch (phase_) {
     case Phase::gone:
       return;
-    case Phase::answering: {
-      const auto& timeouts = hub_->settings().timeouts;
+    case Phase::raw: {
       if (output_.outstanding() > 0 && now - output_.waiting_since() > timeouts.write_stall) return cut();
+      const auto exchange = current_;
+      lock.unlock();
+      if (exchange) exchange->tick(now);
+      return;
+    }
+    case Phase::answering: {
+      if (output_.outstanding() > 0 && now - output_.waiting_since() > timeouts.write_stall) return cut();
+      if (body_open_ && continued_ && !paused_ && !body_may_pause_ && now - last_input_ > timeouts.body_pause) {
+        break_body_off(
+            broken_off(ErrorCode::request_timeout, "the body did not arrive in time", "send it without pauses"));
+        output_.nudge();
+      }
       if (!half_closed_ || now - probed_at_ < timeouts.probe) return;
       probed_at_ = now;
       const auto exchange = current_;
@@ -383,6 +612,7 @@ void Connection::tick(Instant now) {
 }
 
 void Connection::cut() {
+  cut_ = true;
   output_.shut_down(SHUT_RDWR);
 }
 

@@ -26,6 +26,8 @@ public:
   }
   void answering(Instant now) { enter(Wait::answer, now); }
   void lingering(Instant now) { enter(Wait::end, now); }
+  /// A client that still sends has not read the answer yet.
+  void lingering_bytes(Instant now) { last_bytes_ = now; }
 
   enum class Verdict : std::uint8_t { wait, idle, slow_header, slow_body, linger_over };
   Verdict at(Instant now) const {
@@ -41,13 +43,14 @@ public:
       case Wait::answer:
         return Verdict::wait;
       case Wait::end:
-        return waited > linger ? Verdict::linger_over : Verdict::wait;
+        return waited > linger_total || now - last_bytes_ > linger ? Verdict::linger_over : Verdict::wait;
     }
     return Verdict::wait;
   }
 
-  /// How long a client gets to read the last answer and close.
+  /// How long a client that sends nothing, and one that still sends, gets to read the last answer and close.
   static constexpr std::chrono::milliseconds linger{2'000};
+  static constexpr std::chrono::milliseconds linger_total{15'000};
 
 private:
   enum class Wait : std::uint8_t { request, header, body, answer, end };

@@ -7,6 +7,8 @@
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
+#include <cstring>
+
 #include "http/transport/connection.hpp"
 
 namespace nanobox::http::transport {
@@ -14,15 +16,26 @@ namespace {
 
 constexpr const char* slot = "nanobox-connection";
 
-bool peer_is_loopback(int fd) {
+PeerAddress address_of(int fd) {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
-  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return false;
-  if (address.ss_family == AF_INET)
-    return ntohl(reinterpret_cast<const sockaddr_in&>(address).sin_addr.s_addr) >> 24 == 127;
-  if (address.ss_family != AF_INET6) return false;
-  const auto& six = reinterpret_cast<const sockaddr_in6&>(address).sin6_addr;
-  return IN6_IS_ADDR_LOOPBACK(&six) || (IN6_IS_ADDR_V4MAPPED(&six) && six.s6_addr[12] == 127);
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return {};
+  char text[INET6_ADDRSTRLEN] = "";
+  in_addr four{};
+  if (address.ss_family == AF_INET) {
+    four = reinterpret_cast<const sockaddr_in&>(address).sin_addr;
+  } else if (address.ss_family == AF_INET6) {
+    const auto& six = reinterpret_cast<const sockaddr_in6&>(address).sin6_addr;
+    if (!IN6_IS_ADDR_V4MAPPED(&six)) {
+      ::inet_ntop(AF_INET6, &six, text, sizeof text);
+      return {.text = text, .is_loopback = IN6_IS_ADDR_LOOPBACK(&six) != 0};
+    }
+    std::memcpy(&four, six.s6_addr + 12, sizeof four);
+  } else {
+    return {};
+  }
+  ::inet_ntop(AF_INET, &four, text, sizeof text);
+  return {.text = text, .is_loopback = ntohl(four.s_addr) >> 24 == 127};
 }
 
 std::shared_ptr<Connection> connection_of(const Pistache::Tcp::Peer& peer) {
@@ -45,8 +58,7 @@ auto guarded(Pistache::Tcp::Peer& peer, Work work) -> decltype(work(std::declval
 }  // namespace
 
 void EdgeHandler::onConnection(const std::shared_ptr<Pistache::Tcp::Peer>& peer) {
-  auto connection =
-      std::make_shared<Connection>(hub_, hub_->next_id(), peer_is_loopback(peer->fd()), peer, transport());
+  auto connection = std::make_shared<Connection>(hub_, hub_->next_id(), address_of(peer->fd()), peer, transport());
   peer->putData(slot, connection);
   hub_->enter(connection);
 }

@@ -52,26 +52,32 @@ void Exchange::send(int status, std::string_view content_type, std::string body,
   }
 }
 
-bool Exchange::begin_stream(std::string_view content_type, const Headers& headers) {
+bool Exchange::begin_stream(const StreamHead& head) {
   Responder::Observer unused_observer;
+  const bool bodiless = form_.without_body || head.status == 204 || head.status == 304;
   {
     const std::lock_guard lock(mutex_);
     if (state_ != State::open) return false;
     state_ = State::streaming;
-    chunked_ = !form_.http_1_0;
-    events_ = content_type == event_stream_type;
+    announced_left_ = bodiless ? std::optional<std::uint64_t>() : head.content_length;
+    chunked_ = !form_.http_1_0 && !head.content_length && head.status != 204 && head.status != 304;
+    unframed_ = form_.http_1_0 && !head.content_length && !bodiless;
+    events_ = head.content_type == event_stream_type;
     unused_observer = std::move(observer_);
   }
-  Headers all = headers;
+  Headers all = head.headers;
   if (events_) all.emplace_back("Cache-Control", "no-store");
-  const bool close = form_.http_1_0 || !form_.keep_alive || connection_->closes_after_answer();
-  connection_->deliver(write_head({.status = 200,
-                                   .content_type = content_type,
-                                   .request_id = form_.request_id,
-                                   .chunked = chunked_,
-                                   .close = close},
-                                  all));
-  if (form_.without_body) stream_end();
+  const bool close = unframed_ || !form_.keep_alive || connection_->draining();
+  connection_->deliver(
+      write_head({.status = head.status,
+                  .content_type = head.content_type,
+                  .request_id = form_.request_id,
+                  .content_length = head.status == 204 ? std::optional<std::uint64_t>() : head.content_length,
+                  .chunked = chunked_,
+                  .close = close,
+                  .says_keep_alive = form_.http_1_0},
+                 all));
+  if (bodiless) stream_end();
   return true;
 }
 
@@ -79,7 +85,12 @@ bool Exchange::stream_write(std::string_view bytes) {
   std::size_t held = 0;
   {
     const std::lock_guard lock(mutex_);
-    if (state_ != State::streaming || gone_) return true;
+    if ((state_ != State::streaming && state_ != State::raw) || gone_ || raw_ended_) return true;
+    if (announced_left_ && bytes.size() > *announced_left_) {
+      connection_->cut();
+      return true;
+    }
+    if (announced_left_) *announced_left_ -= bytes.size();
     if (!bytes.empty()) connection_->deliver(chunked_ ? write_chunk(bytes) : std::string(bytes));
     held = connection_->outstanding();
     if (held < OutputQueue::credit) return true;
@@ -100,7 +111,8 @@ void Exchange::stream_end() {
   state_ = State::done;
   unused_disconnect = std::move(on_disconnect_);
   unused_writable = std::move(on_writable_);
-  connection_->finish(chunked_ && !form_.without_body ? "0\r\n\r\n" : "", form_.http_1_0 || !form_.keep_alive);
+  if (announced_left_.value_or(0) > 0) return connection_->cut();
+  connection_->finish(chunked_ && !form_.without_body ? "0\r\n\r\n" : "", unframed_ || !form_.keep_alive);
 }
 
 void Exchange::stream_abort() {
@@ -114,6 +126,95 @@ void Exchange::stream_abort() {
     unused_writable = std::move(on_writable_);
   }
   connection_->cut();
+}
+
+void Exchange::request_body() {
+  const std::lock_guard lock(mutex_);
+  if (state_ == State::open) connection_->send_continue();
+}
+
+void Exchange::nudge() {
+  connection_->nudge();
+}
+
+std::shared_ptr<InputPipe> Exchange::upgrade(std::string_view protocol, const Headers& headers) {
+  Responder::Observer unused_observer;
+  const std::lock_guard lock(mutex_);
+  if (state_ != State::open || form_.http_1_0) return nullptr;
+  Headers all{{"Connection", "Upgrade"}, {"Upgrade", std::string(protocol)}};
+  all.insert(all.end(), headers.begin(), headers.end());
+  auto pipe = connection_->take_over(write_head({.status = 101, .request_id = form_.request_id}, all));
+  if (!pipe) return nullptr;
+  state_ = State::raw;
+  unused_observer = std::move(observer_);
+  return pipe;
+}
+
+void Exchange::raw_end() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ != State::raw || std::exchange(raw_ended_, true)) return;
+  }
+  connection_->end_output();
+}
+
+void Exchange::raw_release() {
+  if (const auto was = leave_raw()) *was ? connection_->release() : connection_->cut();
+}
+
+void Exchange::raw_abort() {
+  const std::lock_guard lock(mutex_);
+  if (state_ == State::raw) connection_->cut();
+}
+
+std::optional<bool> Exchange::leave_raw() {
+  std::function<void()> unused[3];
+  std::function<void(std::chrono::steady_clock::time_point)> unused_tick;
+  const std::lock_guard lock(mutex_);
+  if (state_ != State::raw) return std::nullopt;
+  state_ = State::done;
+  unused[0] = std::move(on_disconnect_);
+  unused[1] = std::move(on_writable_);
+  unused[2] = std::move(on_drain_);
+  unused_tick = std::move(on_tick_);
+  return raw_ended_;
+}
+
+void Exchange::on_drain(std::function<void()> callback) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ == State::done) return;
+    if (!connection_->draining()) {
+      on_drain_.swap(callback);
+      return;
+    }
+    if (std::exchange(drained_, true)) return;
+  }
+  if (callback) callback();
+}
+
+void Exchange::drain() {
+  std::function<void()> callback;
+  {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(drained_, on_drain_ != nullptr)) return;
+    callback = std::exchange(on_drain_, nullptr);
+  }
+  if (callback) callback();
+}
+
+void Exchange::on_tick(std::function<void(std::chrono::steady_clock::time_point)> callback) {
+  const std::lock_guard lock(mutex_);
+  if (state_ != State::done && !gone_) on_tick_.swap(callback);
+}
+
+void Exchange::tick(std::chrono::steady_clock::time_point now) {
+  std::function<void(std::chrono::steady_clock::time_point)> callback;
+  {
+    const std::lock_guard lock(mutex_);
+    callback = on_tick_;
+  }
+  if (callback) callback(now);
 }
 
 void Exchange::on_disconnect(std::function<void()> callback) {
@@ -155,11 +256,15 @@ std::size_t Exchange::outstanding() const {
 void Exchange::gone() {
   std::function<void()> callback;
   std::function<void()> unused_writable;
+  std::function<void()> unused_drain;
+  std::function<void(std::chrono::steady_clock::time_point)> unused_tick;
   {
     const std::lock_guard lock(mutex_);
     if (gone_) return;
     gone_ = true;
     unused_writable = std::move(on_writable_);
+    unused_drain = std::move(on_drain_);
+    unused_tick = std::move(on_tick_);
     if (state_ == State::done) return;
     callback = std::exchange(on_disconnect_, nullptr);
   }
@@ -170,7 +275,8 @@ void Exchange::credit_returned(std::size_t outstanding) {
   std::function<void()> callback;
   {
     const std::lock_guard lock(mutex_);
-    if (!wants_credit_ || outstanding >= OutputQueue::credit || state_ != State::streaming) return;
+    if (!wants_credit_ || outstanding >= OutputQueue::credit || (state_ != State::streaming && state_ != State::raw))
+      return;
     wants_credit_ = false;
     callback = on_writable_;
   }

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -13,6 +15,7 @@
 namespace nanobox::http::transport {
 
 class Connection;
+class InputPipe;
 
 /// One request's answer, between whoever gives it (any thread) and the connection that carries it.
 class Exchange {
@@ -28,11 +31,25 @@ public:
 
   /// The whole answer. Only the first answer counts.
   void send(int status, std::string_view content_type, std::string body, const Headers& headers);
-  bool begin_stream(std::string_view content_type, const Headers& headers);
+  bool begin_stream(const StreamHead& head);
   bool stream_write(std::string_view bytes);
   void stream_end();
   /// The stream will not be whole: the connection is cut.
   void stream_abort();
+
+  /// Sends "100 Continue" to a client that waits for it, unless an answer has begun.
+  void request_body();
+  /// Has the connection's worker look after what is waiting.
+  void nudge();
+
+  /// Takes the connection over. @returns nothing where that cannot be
+  std::shared_ptr<InputPipe> upgrade(std::string_view protocol, const Headers& headers);
+  void raw_end();
+  /// After `raw_end` an orderly end, else a cut.
+  void raw_release();
+  void raw_abort();
+  void on_drain(std::function<void()> callback);
+  void on_tick(std::function<void(std::chrono::steady_clock::time_point)> callback);
 
   void on_disconnect(std::function<void()> callback);
   void on_writable(std::function<void()> callback);
@@ -50,9 +67,15 @@ public:
   void credit_returned(std::size_t outstanding);
   /// Sends bytes that a client that went away answers with a reset, and that others skip, where there are such bytes.
   void probe();
+  /// The server begins to stop.
+  void drain();
+  void tick(std::chrono::steady_clock::time_point now);
 
 private:
-  enum class State : std::uint8_t { open, streaming, done };
+  /// @returns whether the output had been ended; nothing where the connection is not taken over
+  std::optional<bool> leave_raw();
+
+  enum class State : std::uint8_t { open, streaming, raw, done };
 
   const std::shared_ptr<Connection> connection_;
   const Form form_;
@@ -60,10 +83,16 @@ private:
   State state_ = State::open;
   bool gone_ = false;
   bool chunked_ = false;
+  bool unframed_ = false;  ///< only the connection's end ends the answer
   bool events_ = false;
   bool wants_credit_ = false;
+  bool raw_ended_ = false;
+  bool drained_ = false;
+  std::optional<std::uint64_t> announced_left_;  ///< of a Content-Length
   std::function<void()> on_disconnect_;
   std::function<void()> on_writable_;
+  std::function<void()> on_drain_;
+  std::function<void(std::chrono::steady_clock::time_point)> on_tick_;
   Responder::Observer observer_;
 };
 

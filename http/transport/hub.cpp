@@ -1,7 +1,6 @@
 #include "http/transport/hub.hpp"
 
 #include <algorithm>
-#include <vector>
 
 #include "http/transport/connection.hpp"
 
@@ -78,20 +77,26 @@ bool Hub::reserve_body(std::uint64_t bytes) {
   return false;
 }
 
+void Hub::drain() {
+  draining_ = true;
+  for (const auto& connection : open_connections()) connection->on_drain();
+}
+
+std::vector<std::shared_ptr<Connection>> Hub::open_connections() const {
+  std::vector<std::shared_ptr<Connection>> open;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [id, connection] : connections_)
+    if (auto kept = connection.lock()) open.push_back(std::move(kept));
+  return open;
+}
+
 bool Hub::wait_idle(std::chrono::milliseconds patience) {
   std::unique_lock lock(mutex_);
   return changed_.wait_for(lock, patience, [this] { return in_flight_ == 0; });
 }
 
 void Hub::cut_all(std::chrono::milliseconds patience) {
-  std::vector<std::shared_ptr<Connection>> open;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [id, connection] : connections_)
-      if (auto kept = connection.lock()) open.push_back(std::move(kept));
-  }
-  for (const auto& connection : open) connection->cut();
-  open.clear();
+  for (const auto& connection : open_connections()) connection->cut();
   std::unique_lock lock(mutex_);
   changed_.wait_for(lock, patience, [this] { return connections_.empty(); });
 }
@@ -102,17 +107,13 @@ Server::Counts Hub::counts() const {
 
 void Hub::watch() {
   const auto tick = tick_of(settings_.timeouts);
-  std::vector<std::shared_ptr<Connection>> open;
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     changed_.wait(lock, [this] { return stopping_ || !connections_.empty(); });
     if (changed_.wait_for(lock, tick, [this] { return stopping_; })) return;
-    for (const auto& [id, connection] : connections_)
-      if (auto kept = connection.lock()) open.push_back(std::move(kept));
     lock.unlock();
     const auto now = std::chrono::steady_clock::now();
-    for (const auto& connection : open) connection->tick(now);
-    open.clear();
+    for (const auto& connection : open_connections()) connection->tick(now);
     lock.lock();
   }
 }

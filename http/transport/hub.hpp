@@ -8,6 +8,7 @@
 #include <mutex>
 #include <thread>
 #include <unordered_map>
+#include <vector>
 
 #include "http/server.hpp"
 
@@ -38,7 +39,8 @@ public:
   bool reserve_body(std::uint64_t bytes);
   void release_body(std::uint64_t bytes) { bodies_ -= bytes; }
 
-  void drain() { draining_ = true; }
+  /// From now on requests are refused; connections taken over are told.
+  void drain();
   bool draining() const { return draining_; }
   /// Waits until no request is in flight. @returns whether that came about in time
   bool wait_idle(std::chrono::milliseconds patience);
@@ -50,6 +52,7 @@ public:
 
 private:
   void watch();
+  std::vector<std::shared_ptr<Connection>> open_connections() const;
 
   const ServerSettings settings_;
   const Router router_;

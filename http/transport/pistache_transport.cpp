@@ -22,9 +22,13 @@ using Pistache::Polling::NotifyOn;
 constexpr std::size_t read_piece = 64 << 10;
 constexpr std::size_t read_turn = 1 << 20;  // then other connections get their turn
 
+// Nothing can be read or written any more. Half-closed from both sides, a socket may still hold bytes to be read.
 bool is_dead(int fd) {
   pollfd state{.fd = fd, .events = 0, .revents = 0};
-  return ::poll(&state, 1, 0) > 0 && (state.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0;
+  if (::poll(&state, 1, 0) <= 0) return false;
+  if ((state.revents & (POLLERR | POLLNVAL)) != 0) return true;
+  char byte = 0;
+  return (state.revents & POLLHUP) != 0 && ::recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
 }  // namespace
@@ -88,7 +92,7 @@ void Transport::handleIncoming(const std::shared_ptr<Peer>& peer) {
     }
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
-    if (count == 0 && events && !is_dead(fd) && events->on_end_of_input(*peer)) return;
+    if (count == 0 && events && events->on_end_of_input(*peer) && !is_dead(fd)) return;
     handlePeerDisconnection(peer);
     return;
   }

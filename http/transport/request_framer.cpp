@@ -1,12 +1,10 @@
 #include "http/transport/request_framer.hpp"
 
-#define BOOST_ERROR_CODE_HEADER_ONLY
 #include <algorithm>
-#include <boost/asio/buffer.hpp>
-#include <boost/beast/http/error.hpp>
-#include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <limits>
+
+#include "http/transport/header_list.hpp"
+#include "http/transport/piece_body.hpp"
 
 namespace nanobox::http::transport {
 namespace {
@@ -16,21 +14,8 @@ namespace beast = boost::beast;
 // Chunk sizes with their extensions, and trailers, are never larger than this.
 constexpr std::size_t chunk_line_limit = 16 << 10;
 
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return result;
-}
-
 std::string_view view(beast::string_view text) {
   return {text.data(), text.size()};
-}
-
-bool is_hop_by_hop(std::string_view name) {
-  static constexpr std::string_view names[] = {"connection", "keep-alive",        "proxy-connection", "te",
-                                               "trailer",    "transfer-encoding", "upgrade"};
-  return std::ranges::find(names, name) != std::end(names);
 }
 
 bool is_visible_ascii(std::string_view text) {
@@ -51,7 +36,7 @@ std::optional<std::string_view> origin_form(std::string_view target) {
 }  // namespace
 
 struct RequestFramer::Parser {
-  beast::http::request_parser<beast::http::string_body> message;
+  beast::http::request_parser<PieceBody> message;
   bool body_begun = false;
 };
 
@@ -150,6 +135,7 @@ RequestFramer::Event RequestFramer::check_head() {
   int codings = 0;
   bool plain_length = true;
   bool plain_chunked = true;
+  std::vector<std::string> upgrades;
   std::size_t header_count = 0;
   for (const auto& field : message) {
     const auto name = lower(view(field.name_string()));
@@ -166,6 +152,9 @@ RequestFramer::Event RequestFramer::check_head() {
       plain_chunked = plain_chunked && lower(value) == "chunked";
     }
     if (name == "expect") head_.expects_continue = lower(value) == "100-continue";
+    if (name == "connection")
+      for (const auto option : list_items(value)) head_.connection_options.push_back(lower(option));
+    if (name == "upgrade") upgrades.push_back(lower(value));
     if (!is_hop_by_hop(name)) head_.headers.emplace_back(name, std::string(value));
   }
   if (hosts > 1 || (hosts == 0 && !head_.http_1_0))
@@ -178,13 +167,18 @@ RequestFramer::Event RequestFramer::check_head() {
   head_.keep_alive = parser_->message.keep_alive();
   if (const auto length = parser_->message.content_length()) head_.content_length = *length;
   head_.has_body = codings > 0 || head_.content_length.value_or(0) > 0;
+  if (!head_.http_1_0 && upgrades.size() == 1 &&
+      std::ranges::find(head_.connection_options, "upgrade") != head_.connection_options.end())
+    head_.upgrade = std::move(upgrades.front());
   place_ = Place::body;
   body_limit_ = 0;
+  body_taken_ = 0;
   return Event::head;
 }
 
-void RequestFramer::accept_body(std::uint64_t limit) {
+void RequestFramer::accept_body(std::uint64_t limit, bool whole) {
   body_limit_ = limit;
+  if (whole) parser_->message.get().body().reserve(std::min(limit, head_.content_length.value_or(0)));
   parser_->message.body_limit(limit);
 }
 
@@ -215,11 +209,21 @@ RequestFramer::Event RequestFramer::read_body() {
 }
 
 std::uint64_t RequestFramer::body_bytes() const {
-  return parser_ ? parser_->message.get().body().size() : 0;
+  return parser_ ? body_taken_ + parser_->message.get().body().size() : 0;
 }
 
 std::string RequestFramer::take_body() {
-  return std::move(parser_->message.get().body());
+  if (!parser_) return {};
+  auto body = std::exchange(parser_->message.get().body(), {});
+  body_taken_ += body.size();
+  return body;
+}
+
+std::string RequestFramer::take_rest() {
+  auto rest = buffer_.substr(used_);
+  buffer_.clear();
+  used_ = 0;
+  return rest;
 }
 
 void RequestFramer::restart() {

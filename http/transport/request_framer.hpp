@@ -19,6 +19,8 @@ struct RequestHead {
   std::string path;                                          ///< of the target, still encoded
   std::string query;                                         ///< of the target, without '?'
   std::vector<std::pair<std::string, std::string>> headers;  ///< names in lower case; hop-by-hop ones are left out
+  std::vector<std::string> connection_options;               ///< what Connection names, in lower case
+  std::string upgrade;                                       ///< in lower case, where Connection names it; or empty
   bool http_1_0 = false;
   bool keep_alive = true;
   bool expects_continue = false;
@@ -48,10 +50,13 @@ public:
   Place place() const { return place_; }
 
   const RequestHead& head() const { return head_; }
-  /// How large the body may become.
-  void accept_body(std::uint64_t limit);
+  /// How large the body may become. A body that is not `whole` is taken piece by piece, after each `next`.
+  void accept_body(std::uint64_t limit, bool whole = true);
+  /// So much of it has come, whether taken or not.
   std::uint64_t body_bytes() const;
   std::string take_body();
+  /// Bytes behind this request, which are no request: the connection speaks something else from here on.
+  std::string take_rest();
   /// Ready for the next request, with the bytes that came behind this one.
   void restart();
 
@@ -74,6 +79,7 @@ private:
   std::unique_ptr<Parser> parser_;
   RequestHead head_;
   std::uint64_t body_limit_ = 0;
+  std::uint64_t body_taken_ = 0;
   Error error_;
 };
 
