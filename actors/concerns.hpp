@@ -1,6 +1,7 @@
 #pragma once
 
 #include "actors/calls.hpp"
+#include "actors/guest_stream.hpp"
 
 namespace nanobox {
 
@@ -56,19 +57,32 @@ using DiskKeeperActor = caf::typed_actor<caf::replies_to<disk_atom, BootCall, Ne
 /// How a sandbox's VM ended.
 using VmEndedSink = caf::typed_actor<caf::reacts_to<ended_atom, std::string, std::string>>;
 
+/// A part of a VM's console.
+struct ConsolePiece {
+  std::string bytes;
+  std::uint64_t end = 0;  ///< the offset behind it
+};
+
 /// One VM: its process, console and guest channel.
 using VmSupervisorActor = caf::typed_actor<
     caf::replies_to<vm_atom, BootCall, DiskedBoot>::with<StartedVm>,
     caf::replies_to<shake_atom, BootCall, StartedVm>::with<ReadyGuest>,
     caf::replies_to<config_atom, BootCall, ReadyGuest>::with<Sandbox>,
     caf::replies_to<adopt_atom, Sandbox, VmIdentity>::with<void>,
-    // An id of the asker's choice, to cancel it by.
-    caf::replies_to<exec_atom, std::string, ExecCommand>::with<ExecOutcome>, caf::reacts_to<cancel_atom, std::string>,
+    // Opens a stream of the guest; what it is told goes to the sink. The answer comes first.
+    caf::replies_to<open_atom, StreamRequest, StreamSink>::with<GuestStream>,
+    // As StreamSource.
+    caf::reacts_to<grant_atom, std::uint32_t, std::uint32_t>,
+    caf::reacts_to<write_atom, std::uint32_t, std::string, bool>,
+    caf::reacts_to<signal_atom, std::uint32_t, std::uint32_t>, caf::reacts_to<resize_atom, std::uint32_t, TerminalSize>,
+    caf::reacts_to<close_atom, std::uint32_t>,
     // Ends the VM; answers once it is gone.
     caf::replies_to<end_atom>::with<void>, caf::replies_to<console_atom>::with<std::string>,
+    // The console from an offset on; answers once there is something. @errors why the VM has ended
+    caf::replies_to<console_atom, std::uint64_t>::with<ConsolePiece>,
     // INTERNAL, from the poller.
     caf::reacts_to<ready_atom>, caf::reacts_to<bytes_atom, std::vector<std::byte>>, caf::reacts_to<exit_atom, VmExit>,
-    caf::reacts_to<disk_error_atom, bool>, caf::reacts_to<tick_atom>>;
+    caf::reacts_to<disk_error_atom, bool>, caf::reacts_to<tick_atom>, caf::reacts_to<console_atom, bool>>;
 
 /// The node's face: its VMs by sandbox id, their deadlines.
 using NodeAgentActor =
@@ -77,13 +91,14 @@ using NodeAgentActor =
                      caf::replies_to<config_atom, BootCall, ReadyGuest>::with<Sandbox>,
                      // @errors guest_gone
                      caf::replies_to<adopt_atom, Sandbox>::with<void>,
-                     caf::replies_to<exec_atom, std::string, std::string, ExecCommand>::with<ExecOutcome>,
-                     caf::reacts_to<cancel_atom, std::string, std::string>,
+                     // Opens a stream of that sandbox' guest. @errors sandbox_not_running
+                     caf::replies_to<open_atom, std::string, StreamRequest, StreamSink>::with<GuestStream>,
                      // Ends the VM, if there is one, and removes all that the sandbox has on this node. Idempotent.
                      caf::replies_to<end_atom, std::string>::with<void>,
                      // Ends the VM alone (undo of the stage `vm`). Idempotent.
                      caf::replies_to<undo_atom, std::string>::with<void>,
                      caf::replies_to<console_atom, std::string>::with<std::string>,
+                     caf::replies_to<console_atom, std::string, std::uint64_t>::with<ConsolePiece>,
                      // A supervisor says that its VM ended by itself, and why.
                      caf::reacts_to<ended_atom, std::string, std::string>,
                      // Who is to be told of that.
@@ -105,3 +120,4 @@ using SandboxRegistryActor = caf::typed_actor<
 }  // namespace nanobox
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(nanobox::WarmupAnswer)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(nanobox::ConsolePiece)

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "config/error.hpp"
+#include "pipeline/boot/exec.hpp"
 #include "pipeline/boot/stages.hpp"
 #include "pipeline/boot/vmm/driver.hpp"
 #include "pipeline/run.hpp"
@@ -57,17 +58,18 @@ inline void deliver_done(caf::typed_response_promise<void> promise) {
 }  // namespace nanobox
 
 // Values that stay on one node: they hold open files or handles of the process.
-#define NANOBOX_LOCAL_MESSAGE_TYPES(X)                                                                           \
-  X(::nanobox::ImageRequest)                                                                                     \
-  X(::nanobox::ResolvedImage)                                                                                    \
-  X(::nanobox::PulledImage)                                                                                      \
-  X(::nanobox::IndexedImage)                                                                                     \
-  X(::nanobox::BuiltImage) X(::nanobox::Template) X(::nanobox::WarmupRequest) X(::nanobox::BootRequest)          \
-      X(::nanobox::PlacedBoot) X(::nanobox::AddressedBoot) X(::nanobox::NetworkedBoot) X(::nanobox::DiskedBoot)  \
-          X(::nanobox::StartedVm) X(::nanobox::ReadyGuest) X(::nanobox::Sandbox) X(::nanobox::ExecCommand)       \
-              X(::nanobox::ExecOutcome) X(::nanobox::StageProgress) X(::nanobox::RunRecord) X(::nanobox::VmExit) \
-                  X(::nanobox::VmIdentity) X(::nanobox::SandboxFiles) X(std::shared_ptr<::nanobox::Vm>)          \
-                      X(std::vector<std::byte>)
+#define NANOBOX_LOCAL_MESSAGE_TYPES(X)                                                                        \
+  X(::nanobox::ImageRequest)                                                                                  \
+  X(::nanobox::ResolvedImage)                                                                                 \
+  X(::nanobox::PulledImage)                                                                                   \
+  X(::nanobox::IndexedImage)                                                                                  \
+  X(::nanobox::BuiltImage)                                                                                    \
+  X(::nanobox::Template)                                                                                      \
+  X(::nanobox::WarmupRequest) X(::nanobox::BootRequest) X(::nanobox::PlacedBoot) X(::nanobox::AddressedBoot)  \
+      X(::nanobox::NetworkedBoot) X(::nanobox::DiskedBoot) X(::nanobox::StartedVm) X(::nanobox::ReadyGuest)   \
+          X(::nanobox::Sandbox) X(::nanobox::ExecOutcome) X(::nanobox::StageProgress) X(::nanobox::RunRecord) \
+              X(::nanobox::VmExit) X(::nanobox::VmIdentity) X(::nanobox::SandboxFiles)                        \
+                  X(std::shared_ptr<::nanobox::Vm>) X(std::vector<std::byte>)
 #define NANOBOX_X(type) CAF_ALLOW_UNSAFE_MESSAGE_TYPE(type)
 NANOBOX_LOCAL_MESSAGE_TYPES(NANOBOX_X)
 #undef NANOBOX_X
@@ -111,6 +113,17 @@ CAF_ADD_ATOM(nanobox, nanobox, tick_atom, "tick")
 CAF_ADD_ATOM(nanobox, nanobox, start_atom, "start")
 CAF_ADD_ATOM(nanobox, nanobox, drain_atom, "drain")
 CAF_ADD_ATOM(nanobox, nanobox, console_atom, "console")
+CAF_ADD_ATOM(nanobox, nanobox, open_atom, "open")
+CAF_ADD_ATOM(nanobox, nanobox, opened_atom, "opened")
+CAF_ADD_ATOM(nanobox, nanobox, gap_atom, "gap")
+CAF_ADD_ATOM(nanobox, nanobox, window_atom, "window")
+CAF_ADD_ATOM(nanobox, nanobox, failed_atom, "failed")
+CAF_ADD_ATOM(nanobox, nanobox, grant_atom, "grant")
+CAF_ADD_ATOM(nanobox, nanobox, write_atom, "write")
+CAF_ADD_ATOM(nanobox, nanobox, signal_atom, "signal")
+CAF_ADD_ATOM(nanobox, nanobox, resize_atom, "resize")
+CAF_ADD_ATOM(nanobox, nanobox, close_atom, "close")
+CAF_ADD_ATOM(nanobox, nanobox, post_atom, "post")
 CAF_END_TYPE_ID_BLOCK(nanobox)
 
 CAF_ERROR_CODE_ENUM(nanobox::ErrorCode, "nanobox")

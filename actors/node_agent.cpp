@@ -54,7 +54,10 @@ Result<bool> end_stray(const Services& services, const std::string& sandbox_id) 
     gone->changed.notify_all();
   };
   auto vm = services.driver->adopt(identity, std::move(events));
-  if (!vm) return false;  // it is not there any more
+  if (!vm) {  // it is not there any more
+    NANOBOX_TRY(services.driver->clean_up(identity));
+    return false;
+  }
   (*vm)->end();
   std::unique_lock lock(gone->mutex);
   gone->changed.wait_for(lock, kEndDeadline / 2, [&] { return gone->gone; });
@@ -140,17 +143,13 @@ NodeAgentActor::behavior_type node_agent(Self self, SharedServices services, Dis
         promise.delegate(supervisor_of(self, sandbox.id), adopt_atom_v, sandbox, *identity);
         return promise;
       },
-      [self](exec_atom, const std::string& sandbox_id, const std::string& exec_id,
-             const ExecCommand& command) -> caf::result<ExecOutcome> {
+      [self](open_atom, const std::string& sandbox_id, const StreamRequest& request,
+             const StreamSink& sink) -> caf::result<GuestStream> {
         const auto found = self->state.supervisors.find(sandbox_id);
         if (found == self->state.supervisors.end()) return to_caf(no_vm(sandbox_id));
-        auto promise = self->make_response_promise<ExecOutcome>();
-        promise.delegate(found->second, exec_atom_v, exec_id, command);
+        auto promise = self->make_response_promise<GuestStream>();
+        promise.delegate(found->second, open_atom_v, request, sink);
         return promise;
-      },
-      [self](cancel_atom, const std::string& sandbox_id, const std::string& exec_id) {
-        const auto found = self->state.supervisors.find(sandbox_id);
-        if (found != self->state.supervisors.end()) self->send(found->second, cancel_atom_v, exec_id);
       },
       [self](end_atom, const std::string& sandbox_id) -> caf::result<void> {
         auto promise = self->make_response_promise<void>();
@@ -172,6 +171,13 @@ NodeAgentActor::behavior_type node_agent(Self self, SharedServices services, Dis
         if (found == self->state.supervisors.end()) return to_caf(no_vm(sandbox_id));
         auto promise = self->make_response_promise<std::string>();
         promise.delegate(found->second, console_atom_v);
+        return promise;
+      },
+      [self](console_atom, const std::string& sandbox_id, std::uint64_t offset) -> caf::result<ConsolePiece> {
+        const auto found = self->state.supervisors.find(sandbox_id);
+        if (found == self->state.supervisors.end()) return to_caf(no_vm(sandbox_id));
+        auto promise = self->make_response_promise<ConsolePiece>();
+        promise.delegate(found->second, console_atom_v, offset);
         return promise;
       },
       [self](ended_atom, const std::string& sandbox_id, const std::string& reason) {

@@ -140,9 +140,14 @@ void stage_broke(Self* self, Error error) {
   auto& state = self->state;
   const auto now = wall_now();
   if constexpr (I > 0) {
-    // What the overlapping stage before delivered late failed here: it is that one's failure as well.
-    if (P::template Tag<I - 1>::overlaps_next && state.record.stages[I - 1].status == StageStatus::running)
-      stage_failed(state.record, I - 1, error, now);
+    // What the overlapping stage before delivers late fails here: it is that one's failure as well, unless all came.
+    auto& before = state.record.stages[I - 1];
+    if (P::template Tag<I - 1>::overlaps_next && before.status == StageStatus::running) {
+      if (before.total_bytes != 0 && before.done_bytes >= before.total_bytes)
+        stage_ended(state.record, I - 1, now);
+      else
+        stage_failed(state.record, I - 1, error, now);
+    }
   }
   stage_failed(state.record, I, error, now);
   if (state.cancelled) error = cancelled_error(state.record);

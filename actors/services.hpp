@@ -14,6 +14,7 @@ namespace nanobox {
 
 class RecordStore;
 class NodeStore;
+class SpoolBudget;
 class WindowGate;
 
 /// What the actors of one node share. Set up before the first actor, constant after; the parts guard themselves.
@@ -30,6 +31,8 @@ struct Services {
   std::filesystem::path sandboxes_folder;  ///< [agent] rootfs_dir
   std::filesystem::path run_folder;        ///< DATA/run
   std::filesystem::path kernel;            ///< empty: none found
+  std::filesystem::path spool_folder;      ///< where large outputs are kept until they are sent
+  std::shared_ptr<SpoolBudget> spool_budget;
   std::string boot_args;
   std::uint64_t min_free_mb = 1024;
   double disk_overcommit = 4.0;

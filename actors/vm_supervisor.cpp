@@ -16,6 +16,7 @@ constexpr std::chrono::seconds kStartDeadline{55};
 constexpr std::chrono::milliseconds kHelloRepeat{50};
 constexpr std::chrono::seconds kGuestDeadline{110};
 constexpr std::size_t kConsoleTail = 2048;
+constexpr std::size_t kConsolePiece = std::size_t{64} << 10;
 
 Error error_of(ErrorCode code, std::string attempted, const std::string& id, std::string reason,
                std::string mend = "") {
@@ -40,7 +41,24 @@ void fail_all(Self self, const Error& error) {
   if (state.handshake) std::exchange(state.handshake, std::nullopt)->second.deliver(to_caf(error));
   if (state.configuring) std::exchange(state.configuring, std::nullopt)->second.deliver(to_caf(error));
   if (state.adopting) std::exchange(state.adopting, std::nullopt)->deliver(to_caf(error));
-  for (auto& [stream, exec] : std::exchange(state.execs, {})) exec.promise.deliver(to_caf(error));
+  for (auto& [stream, open] : std::exchange(state.streams, {})) {
+    self->demonitor(open.sink.address());
+    self->send(open.sink, failed_atom_v, error);
+  }
+}
+
+void answer_console(Self self) {
+  auto& state = self->state;
+  auto waiters = std::exchange(state.console_waiters, {});
+  for (auto& [offset, promise] : waiters) {
+    auto [bytes, end] = state.vm ? state.vm->console_since(offset, kConsolePiece) : std::pair(std::string(), offset);
+    if (!bytes.empty())
+      promise.deliver(ConsolePiece{.bytes = std::move(bytes), .end = end});
+    else if (state.ended)
+      promise.deliver(to_caf(*state.ended));
+    else
+      state.console_waiters.emplace_back(offset, std::move(promise));
+  }
 }
 
 /// The VM cannot be used any more, whether it still runs or not.
@@ -50,6 +68,7 @@ void give_up(Self self, const Error& error) {
   state.ended = error;
   const bool was_running = state.configured && !state.ending;
   fail_all(self, error);
+  answer_console(self);
   if (state.vm) state.vm->end();
   if (was_running && state.sink) {
     std::string reason = describe(error);
@@ -72,6 +91,9 @@ VmEvents events_for(Self self) {
     tell(bytes_atom_v, std::vector<std::byte>(bytes.begin(), bytes.end()));
   };
   events.on_channel_writable = [] {};
+  events.on_console = [tell, wanted = self->state.console_wanted](std::span<const std::byte>) {
+    if (wanted->exchange(false)) tell(console_atom_v, true);
+  };
   events.on_disk_error = [tell](bool nospace) { tell(disk_error_atom_v, nospace); };
   events.on_exit = [tell](VmExit exit) { tell(exit_atom_v, std::move(exit)); };
   return events;
@@ -180,34 +202,67 @@ caf::result<Sandbox> configure(Self self, const ReadyGuest& ready) {
   return state.configuring->second;
 }
 
-void finish_exec(Self self, std::uint32_t stream, const StreamExit& exit) {
-  const auto found = self->state.execs.find(stream);
-  if (found == self->state.execs.end()) return;
-  auto& exec = found->second;
-  exec.outcome.signal = static_cast<std::int32_t>(exit.signal);
-  exec.outcome.exit_code =
-      exit.signal != 0 ? 128 + static_cast<std::int32_t>(exit.signal) : static_cast<std::int32_t>(exit.exit_code);
-  exec.outcome.timed_out = exit.timed_out;
-  exec.outcome.duration_ms =
-      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - exec.started).count();
-  exec.promise.deliver(std::move(exec.outcome));
-  self->state.execs.erase(found);
+/// What the API calls that which a stream does.
+std::string attempted_by(const StreamRequest& request) {
+  static constexpr const char* names[] = {"run a command",     "follow a process", "write to a process' stdin",
+                                          "list processes",    "signal a process", "forget a process",
+                                          "read a file",       "write a file",     "look at a file",
+                                          "list a folder",     "remove a file",    "rename a file",
+                                          "make a folder",     "read a folder",    "write a folder",
+                                          "connect to a port", "read init's log"};
+  static_assert(std::size(names) == std::variant_size_v<StreamRequest>);
+  return names[request.index()];
 }
 
-void take_data(Self self, const StreamData& data) {
-  auto& state = self->state;
-  const auto found = state.execs.find(data.stream);
-  if (found == state.execs.end()) return;
-  auto& exec = found->second;
-  auto& kept = data.part == StreamPart::stderr_part ? exec.outcome.stderr_bytes : exec.outcome.stdout_bytes;
-  const auto room = exec.command.max_output_bytes - std::min<std::uint64_t>(kept.size(), exec.command.max_output_bytes);
-  const auto taken = std::min<std::size_t>(room, data.bytes.size());
-  kept.append(reinterpret_cast<const char*>(data.bytes.data()), taken);
-  if (taken < data.bytes.size()) exec.outcome.truncated = true;
-  state.session->grant(data.stream, static_cast<std::uint32_t>(data.bytes.size()));
+/// The stream is over: its sink is told last, and not watched any more.
+template <class Atom, class Told>
+void end_stream(Self self, std::uint32_t stream, Atom atom, Told told) {
+  auto& streams = self->state.streams;
+  const auto found = streams.find(stream);
+  if (found == streams.end()) return;
+  self->send(found->second.sink, atom, std::move(told));
+  self->demonitor(found->second.sink.address());
+  streams.erase(found);
 }
 
-void take_event(Self self, const ChannelEvent& event) {
+template <class Atom, class Told>
+void tell(Self self, Atom atom, Told& told) {
+  const auto found = self->state.streams.find(told.stream);
+  if (found != self->state.streams.end()) self->send(found->second.sink, atom, std::move(told));
+}
+
+void tell_sink(Self self, Opened& opened) {
+  const auto found = self->state.streams.find(opened.stream);
+  if (found == self->state.streams.end()) return;
+  const bool over = found->second.ends_opened;
+  const auto stream = opened.stream;
+  if (over)
+    end_stream(self, stream, opened_atom_v, std::move(opened));
+  else
+    tell(self, opened_atom_v, opened);
+}
+void tell_sink(Self self, StreamData& data) {
+  tell(self, bytes_atom_v, data);
+}
+void tell_sink(Self self, OutputGap& gap) {
+  tell(self, gap_atom_v, gap);
+}
+void tell_sink(Self self, StdinWindow& window) {
+  tell(self, window_atom_v, window);
+}
+void tell_sink(Self self, StreamExit& exit) {
+  end_stream(self, exit.stream, exit_atom_v, exit);
+}
+void tell_sink(Self self, StreamError& error) {
+  const auto found = self->state.streams.find(error.stream);
+  if (found == self->state.streams.end()) return;
+  end_stream(self, error.stream, failed_atom_v,
+             refusal_of(error, found->second.attempted + " in", self->state.sandbox_id));
+}
+template <class Other>
+void tell_sink(Self, Other&) {}
+
+void take_event(Self self, ChannelEvent& event) {
   auto& state = self->state;
   if (std::holds_alternative<SessionUp>(event)) {
     ready_if_complete(self);
@@ -220,49 +275,84 @@ void take_event(Self self, const ChannelEvent& event) {
     state.configured = true;
     auto [sandbox, promise] = *std::exchange(state.configuring, std::nullopt);
     promise.deliver(std::move(sandbox));
-  } else if (const auto* data = std::get_if<StreamData>(&event)) {
-    take_data(self, *data);
-  } else if (const auto* exit = std::get_if<StreamExit>(&event)) {
-    finish_exec(self, exit->stream, *exit);
-  } else if (const auto* error = std::get_if<StreamError>(&event)) {
-    const auto found = state.execs.find(error->stream);
-    if (found != state.execs.end()) {
-      found->second.promise.deliver(to_caf(refusal_of(*error, state.sandbox_id)));
-      state.execs.erase(found);
-    }
+  } else if (const auto* error = std::get_if<StreamError>(&event); error != nullptr && error->stream == 0) {
+    if (state.configuring)
+      std::exchange(state.configuring, std::nullopt)->second.deliver(to_caf(refusal_of(*error, state.sandbox_id)));
+  } else {
+    std::visit([self](auto& told) { tell_sink(self, told); }, event);
   }
 }
 
-caf::result<ExecOutcome> exec(Self self, const std::string& id, const ExecCommand& command) {
+/// Whether the guest says nothing more once it has begun.
+bool ends_opened(const StreamRequest& request) {
+  const auto* exec = std::get_if<ExecRequest>(&request);
+  return exec != nullptr && exec->detached;
+}
+
+/// Opens what was asked for. @errors those of the session's open_…
+Result<std::uint32_t> open_in(ChannelSession& session, const StreamRequest& request) {
+  struct Open {
+    ChannelSession& session;
+    Result<std::uint32_t> operator()(const ExecRequest& asked) { return session.open_exec(asked); }
+    Result<std::uint32_t> operator()(const AttachRequest& asked) { return session.open_attach(asked); }
+    Result<std::uint32_t> operator()(const InputRequest& asked) { return session.open_input(asked); }
+    Result<std::uint32_t> operator()(const ProcessesRequest&) { return session.open_processes(); }
+    Result<std::uint32_t> operator()(const SignalRequest& asked) {
+      return session.open_signal(asked.process_id, asked.number);
+    }
+    Result<std::uint32_t> operator()(const ForgetRequest& asked) { return session.open_forget(asked.process_id); }
+    Result<std::uint32_t> operator()(const FileReadRequest& asked) { return session.open_file_read(asked); }
+    Result<std::uint32_t> operator()(const FileWriteRequest& asked) { return session.open_file_write(asked); }
+    Result<std::uint32_t> operator()(const FileStatRequest& asked) { return session.open_file_stat(asked); }
+    Result<std::uint32_t> operator()(const FileListRequest& asked) { return session.open_file_list(asked); }
+    Result<std::uint32_t> operator()(const FileRemoveRequest& asked) { return session.open_file_remove(asked); }
+    Result<std::uint32_t> operator()(const FileRenameRequest& asked) { return session.open_file_rename(asked); }
+    Result<std::uint32_t> operator()(const FolderMakeRequest& asked) { return session.open_folder_make(asked); }
+    Result<std::uint32_t> operator()(const ArchiveReadRequest& asked) { return session.open_archive_read(asked); }
+    Result<std::uint32_t> operator()(const ArchiveWriteRequest& asked) { return session.open_archive_write(asked); }
+    Result<std::uint32_t> operator()(const TcpRequest& asked) { return session.open_tcp(asked.port); }
+    Result<std::uint32_t> operator()(const LogRequest& asked) { return session.open_log(asked); }
+  };
+  return std::visit(Open{session}, request);
+}
+
+caf::result<GuestStream> open_stream(Self self, const StreamRequest& request, const StreamSink& sink) {
   auto& state = self->state;
   if (state.ended) return to_caf(*state.ended);
   if (!state.configured)
-    return to_caf(
-        error_of(ErrorCode::sandbox_not_running, "run a command in", state.sandbox_id, "it is not configured yet"));
-  ExecRequest request{.argv = {command.command},
-                      .env = {},
-                      .cwd = command.cwd,
-                      .user = command.user,
-                      .deadline_ms = command.timeout_ms};
-  request.argv.insert(request.argv.end(), command.args.begin(), command.args.end());
-  for (const auto& [name, value] : command.env) request.env.push_back(name + "=" + value);
-  const auto stream = state.session->open_exec(request);
+    return to_caf(error_of(ErrorCode::sandbox_not_running, "use", state.sandbox_id, "it is not configured yet"));
+  const auto stream = open_in(*state.session, request);
   if (!stream) return to_caf(stream.error());
-  if (const auto queued = state.session->write_stdin(*stream, command.stdin_bytes, true); !queued) {
-    state.session->close(*stream);
-    flush(self);
-    return to_caf(queued.error());
-  }
-  RunningExec running{.id = id,
-                      .command = command,
-                      .outcome = {},
-                      .started = std::chrono::steady_clock::now(),
-                      .promise = self->make_response_promise<ExecOutcome>()};
-  running.command.stdin_bytes.clear();
-  auto promise = running.promise;
-  state.execs.emplace(*stream, std::move(running));
+  state.streams.emplace(
+      *stream, OpenStream{.sink = sink, .attempted = attempted_by(request), .ends_opened = ends_opened(request)});
+  self->monitor(sink);
   flush(self);
-  return promise;
+  return GuestStream{.source = StreamSource(VmSupervisorActor(self)), .number = *stream};
+}
+
+void close_stream(Self self, std::uint32_t stream) {
+  auto& state = self->state;
+  const auto found = state.streams.find(stream);
+  if (found == state.streams.end()) return;
+  self->demonitor(found->second.sink.address());
+  state.streams.erase(found);
+  state.session->close(stream);
+  flush(self);
+}
+
+/// The node agent's death ends this actor: its successor takes the VM over, by its record. A sink's closes its streams.
+void other_died(Self self, const caf::actor_addr& who) {
+  auto& state = self->state;
+  if (who == state.sink.address()) return self->quit(caf::exit_reason::user_shutdown);
+  for (auto it = state.streams.begin(); it != state.streams.end();) {
+    if (it->second.sink.address() != who) {
+      ++it;
+      continue;
+    }
+    if (!state.ended) state.session->close(it->first);
+    it = state.streams.erase(it);
+  }
+  flush(self);
 }
 
 caf::result<void> adopt(Self self, const VmIdentity& identity) {
@@ -320,9 +410,8 @@ VmSupervisorActor::behavior_type vm_supervisor(Self self, SharedServices service
   self->state.services = std::move(services);
   self->state.sink = std::move(sink);
   self->state.sandbox_id = std::move(sandbox_id);
-  // The next node agent takes the VM over, by its record: this one must let go of its sockets.
   self->monitor(self->state.sink);
-  self->set_down_handler([self](const caf::down_msg&) { self->quit(caf::exit_reason::user_shutdown); });
+  self->set_down_handler([self](const caf::down_msg& down) { other_died(self, down.source); });
   return {
       [self](vm_atom, const BootCall&, const DiskedBoot& disked) { return start(self, disked); },
       [self](shake_atom, const BootCall&, const StartedVm& started) -> caf::result<ReadyGuest> {
@@ -335,22 +424,48 @@ VmSupervisorActor::behavior_type vm_supervisor(Self self, SharedServices service
       },
       [self](config_atom, const BootCall&, const ReadyGuest& ready) { return configure(self, ready); },
       [self](adopt_atom, const Sandbox&, const VmIdentity& identity) { return adopt(self, identity); },
-      [self](exec_atom, const std::string& id, const ExecCommand& command) { return exec(self, id, command); },
-      [self](cancel_atom, const std::string& id) {
-        auto& execs = self->state.execs;
-        for (auto it = execs.begin(); it != execs.end(); ++it) {
-          if (it->second.id != id) continue;
-          self->state.session->close(it->first);
-          it->second.promise.deliver(
-              to_caf(error_of(ErrorCode::cancelled, "run a command in", self->state.sandbox_id, "the client left")));
-          execs.erase(it);
-          break;
-        }
+      [self](open_atom, const StreamRequest& request, const StreamSink& sink) {
+        return open_stream(self, request, sink);
+      },
+      [self](grant_atom, std::uint32_t stream, std::uint32_t bytes) {
+        if (!self->state.streams.contains(stream)) return;
+        self->state.session->grant(stream, bytes);
         flush(self);
       },
+      [self](write_atom, std::uint32_t stream, const std::string& bytes, bool last) {
+        const auto found = self->state.streams.find(stream);
+        if (found == self->state.streams.end()) return;
+        const auto queued = self->state.session->write_stdin(stream, bytes, last);
+        flush(self);
+        if (queued) return;
+        self->state.session->close(stream);
+        end_stream(self, stream, failed_atom_v, queued.error());
+      },
+      [self](signal_atom, std::uint32_t stream, std::uint32_t number) {
+        if (!self->state.streams.contains(stream)) return;
+        self->state.session->signal(stream, number);
+        flush(self);
+      },
+      [self](resize_atom, std::uint32_t stream, const TerminalSize& size) {
+        if (!self->state.streams.contains(stream)) return;
+        self->state.session->resize(stream, size.columns, size.rows);
+        flush(self);
+      },
+      [self](close_atom, std::uint32_t stream) { close_stream(self, stream); },
       [self](end_atom) { return end(self); },
       [self](console_atom) -> std::string {
         return self->state.vm ? self->state.vm->console_tail(1U << 20) : std::string();
+      },
+      [self](console_atom, std::uint64_t offset) -> caf::result<ConsolePiece> {
+        auto promise = self->make_response_promise<ConsolePiece>();
+        self->state.console_waiters.emplace_back(offset, promise);
+        *self->state.console_wanted = true;  // before looking: what comes later is told
+        answer_console(self);
+        return promise;
+      },
+      [self](console_atom, bool) {
+        if (!self->state.console_waiters.empty()) *self->state.console_wanted = true;
+        answer_console(self);
       },
       [self](ready_atom) {
         auto& state = self->state;
@@ -373,7 +488,7 @@ VmSupervisorActor::behavior_type vm_supervisor(Self self, SharedServices service
           give_up(self, events.error());
           return;
         }
-        for (const auto& event : *events) take_event(self, event);
+        for (auto& event : *events) take_event(self, event);
         flush(self);
       },
       [self](exit_atom, const VmExit& exit) { vm_exited(self, exit); },

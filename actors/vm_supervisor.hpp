@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <optional>
@@ -10,13 +11,11 @@
 
 namespace nanobox {
 
-/// A command whose outcome somebody waits for.
-struct RunningExec {
-  std::string id;  ///< the asker's
-  ExecCommand command;
-  ExecOutcome outcome;
-  std::chrono::steady_clock::time_point started;
-  caf::typed_response_promise<ExecOutcome> promise;
+/// A stream of the guest that somebody opened.
+struct OpenStream {
+  StreamSink sink;
+  std::string attempted;     ///< "read a file"
+  bool ends_opened = false;  ///< it is over with Opened
 };
 
 struct VmSupervisorState {
@@ -26,7 +25,7 @@ struct VmSupervisorState {
   std::string sandbox_id;
   std::shared_ptr<Vm> vm;
   std::unique_ptr<ChannelSession> session;
-  std::map<std::uint32_t, RunningExec> execs;  ///< by stream
+  std::map<std::uint32_t, OpenStream> streams;  ///< by number
 
   bool ready_mark = false;
   bool configured = false;
@@ -40,6 +39,10 @@ struct VmSupervisorState {
   std::optional<std::pair<Sandbox, caf::typed_response_promise<Sandbox>>> configuring;
   std::optional<caf::typed_response_promise<void>> adopting;
   std::vector<caf::typed_response_promise<void>> enders;
+  /// Followers of the console that have seen all of it, with their offsets.
+  std::vector<std::pair<std::uint64_t, caf::typed_response_promise<ConsolePiece>>> console_waiters;
+  /// Whether the poller should tell of new console bytes: once, however many come.
+  std::shared_ptr<std::atomic<bool>> console_wanted = std::make_shared<std::atomic<bool>>(false);
   bool starting = false;
 };
 

@@ -18,6 +18,9 @@ function(nanobox_program name)
   nanobox_flags(${name})
 endfunction()
 
+# All unit tests and what they need, without the rest.
+add_custom_target(unit_tests)
+
 # nanobox_test(NAME SOURCES … DEPENDS …): a Catch2 program whose test cases are registered with ctest one by one.
 function(nanobox_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
@@ -25,6 +28,7 @@ function(nanobox_test name)
   target_link_libraries(test_${name} PRIVATE nanobox_catch_main ${ARG_DEPENDS})
   set_target_properties(test_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
   nanobox_flags(test_${name})
+  add_dependencies(unit_tests test_${name})
   catch_discover_tests(test_${name} TEST_PREFIX "${name}: " PROPERTIES TIMEOUT 300)
 endfunction()
 

@@ -45,26 +45,4 @@ std::string to_json(const Sandbox& sandbox);
 std::string to_record(const Sandbox& sandbox);
 std::optional<Sandbox> sandbox_from_record(std::string_view json);
 
-/// A command to run in a sandbox, and what became of it (api.md, exec).
-struct ExecCommand {
-  std::string command;
-  std::vector<std::string> args;
-  std::map<std::string, std::string> env;
-  std::string cwd;   ///< empty: the image's
-  std::string user;  ///< empty: the image's
-  std::string stdin_bytes;
-  std::uint64_t timeout_ms = 60'000;           ///< 0: none
-  std::uint64_t max_output_bytes = 16U << 20;  ///< for each of stdout and stderr
-};
-
-struct ExecOutcome {
-  std::int32_t exit_code = 0;
-  std::int32_t signal = 0;  ///< 0: none
-  std::string stdout_bytes;
-  std::string stderr_bytes;
-  bool timed_out = false;
-  bool truncated = false;
-  std::int64_t duration_ms = 0;
-};
-
 }  // namespace nanobox

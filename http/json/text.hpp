@@ -6,9 +6,6 @@
 
 namespace nanobox::http::json {
 
-/// Whether `bytes` are valid UTF-8: no overlong forms, no surrogates, nothing above U+10FFFF.
-bool is_utf8(std::string_view bytes);
-
 /// `bytes` with U+FFFD in place of each byte that does not belong.
 std::string to_utf8(std::string_view bytes);
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "config/utf8.hpp"
 #include "http/json/text.hpp"
 
 namespace nanobox::http::json {

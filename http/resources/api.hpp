@@ -31,6 +31,11 @@ struct Api {
 void add_template_routes(Router& router, Api& api);
 void add_sandbox_routes(Router& router, Api& api);
 void add_exec_route(Router& router, Api& api);
+void add_process_routes(Router& router, Api& api);
+void add_file_routes(Router& router, Api& api);
+void add_port_routes(Router& router, Api& api);
+void add_terminal_route(Router& router, Api& api);
+void add_log_route(Router& router, Api& api);
 void add_pipeline_routes(Router& router, Api& api);
 void add_node_routes(Router& router, Api& api);
 void add_health_routes(Router& router, Api& api);

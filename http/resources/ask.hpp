@@ -51,6 +51,19 @@ inline Result<std::shared_ptr<const Sandbox>> sandbox_of(const Api& api, const R
   return sandbox;
 }
 
+/// The same, if a command can run in it now.
+inline Result<std::shared_ptr<const Sandbox>> running_sandbox_of(const Api& api, const Request& request) {
+  auto sandbox = NANOBOX_TRY(sandbox_of(api, request));
+  if (sandbox->status != SandboxStatus::running)
+    return fail({.code = ErrorCode::sandbox_not_running,
+                 .attempted = "use sandbox",
+                 .subject = sandbox->id,
+                 .reason = "it is " + std::string(to_string(sandbox->status)) +
+                           (sandbox->reason.empty() ? "" : ": " + sandbox->reason),
+                 .mend = "make another sandbox"});
+  return sandbox;
+}
+
 /// A page of `values` (sorted by `key_of`) as the contract's list.
 template <class Values, class KeyOf, class Write>
 std::string list_json(const Values& values, const Page& page, KeyOf key_of, Write write) {

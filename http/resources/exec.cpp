@@ -1,9 +1,14 @@
+#include "actors/exec_collector.hpp"
+#include "config/id.hpp"
+#include "config/utf8.hpp"
 #include "http/json/document.hpp"
 #include "http/json/reader.hpp"
 #include "http/json/text.hpp"
 #include "http/json/writer.hpp"
 #include "http/resources/api.hpp"
 #include "http/resources/ask.hpp"
+#include "http/resources/outcome_answer.hpp"
+#include "http/resources/output_events.hpp"
 #include "http/sse.hpp"
 
 namespace nanobox::http {
@@ -14,56 +19,193 @@ constexpr std::size_t kArgumentsMax = 4096;
 constexpr std::size_t kVariablesMax = 1024;
 constexpr std::int64_t kTimeoutMax = 7LL * 24 * 3600 * 1000;
 constexpr std::int64_t kOutputMax = 64LL << 20;
-constexpr std::chrono::seconds kGrace{30};
+constexpr std::int64_t kBufferedTimeout = 60'000;
+constexpr std::chrono::seconds kLongest{8 * 86'400};
 
-Result<ExecCommand> read_command(const Request& request) {
-  if (request.accepts(event_stream_type))
-    return fail({.code = ErrorCode::invalid_value,
-                 .attempted = "run a command",
-                 .subject = "",
-                 .reason = "this version answers when the command has ended",
-                 .mend = "leave Accept: text/event-stream out"});
+/// How a command is answered.
+enum class Way : std::uint8_t { buffered, streamed, detached };
+
+struct AskedCommand {
+  ExecCommand command;
+  Way way = Way::buffered;
+};
+
+Result<AskedCommand> read_command(const Request& request) {
   const auto document = NANOBOX_TRY(json::parse_body(request));
   json::Complaints complaints;
   json::ObjectReader body(document, complaints);
-  ExecCommand command;
-  command.command = body.required_text("command", {.min_bytes = 1});
-  command.args = body.texts("args", kArgumentsMax).value_or(std::vector<std::string>());
-  command.env = body.text_map("env", kVariablesMax).value_or(std::map<std::string, std::string>());
-  command.cwd = body.text("cwd").value_or("");
-  command.user = body.text("user").value_or("");
-  command.stdin_bytes = body.text("stdin", {.min_bytes = 0, .max_bytes = 64U << 20, .allow_nul = true}).value_or("");
-  command.timeout_ms = static_cast<std::uint64_t>(body.integer("timeout_ms", 0, kTimeoutMax).value_or(60'000));
-  command.max_output_bytes =
-      static_cast<std::uint64_t>(body.integer("max_output_bytes", 0, kOutputMax).value_or(16LL << 20));
-  if (body.boolean("detached").value_or(false))
-    complaints.invalid("/detached", "this version has no detached commands");
-  for (const auto& [name, value] : command.env)
+  AskedCommand asked;
+  auto& exec = asked.command.request;
+  exec.argv = {body.required_text("command", {.min_bytes = 1})};
+  const auto args = body.texts("args", kArgumentsMax).value_or(std::vector<std::string>());
+  exec.argv.insert(exec.argv.end(), args.begin(), args.end());
+  for (const auto& [name, value] : body.text_map("env", kVariablesMax).value_or(std::map<std::string, std::string>())) {
     if (name.empty() || name.find('=') != std::string::npos)
       complaints.invalid("/env", "names must not be empty or hold '='");
+    exec.env.push_back(name + "=" + value);
+  }
+  exec.cwd = body.text("cwd").value_or("");
+  exec.user = body.text("user").value_or("");
+  exec.process_id = make_id("pr");
+  exec.detached = body.boolean("detached").value_or(false);
+  if (request.accepts(event_stream_type)) asked.way = Way::streamed;
+  if (exec.detached) asked.way = Way::detached;
+  const auto timeout = body.integer("timeout_ms", 0, kTimeoutMax);
+  exec.deadline_ms = static_cast<std::uint64_t>(timeout.value_or(asked.way == Way::buffered ? kBufferedTimeout : 0));
+  asked.command.stdin_bytes = body.text("stdin", {.min_bytes = 0, .max_bytes = 64U << 20, .allow_nul = true});
+  asked.command.max_output_bytes =
+      static_cast<std::uint64_t>(body.integer("max_output_bytes", 0, kOutputMax).value_or(16LL << 20));
   body.finish();
   NANOBOX_TRY(complaints.result());
-  return command;
+  return asked;
 }
 
-std::string outcome_json(ExecOutcome& outcome) {
-  const auto out = json::encode_bytes(std::move(outcome.stdout_bytes));
-  const auto err = json::encode_bytes(std::move(outcome.stderr_bytes));
-  json::Writer json;
-  json.begin_object().field("exit_code", outcome.exit_code);
-  if (outcome.signal != 0)
-    json.field("signal", outcome.signal);
+/// Hands a command's whole stdin over, as the way to the guest has room.
+class StdinFeed {
+public:
+  explicit StdinFeed(std::optional<std::string> bytes) : bytes_(std::move(bytes)) {}
+  /// @param queued  bytes that wait already
+  void feed(const GuestStream& guest, std::size_t queued) {
+    if (!bytes_ || done_) return;
+    do {
+      const auto piece = bytes_->substr(sent_, kPiece);
+      sent_ += piece.size();
+      queued += piece.size();
+      done_ = sent_ == bytes_->size();
+      guest.write(piece, done_);
+    } while (!done_ && queued < kPiece);
+  }
+
+private:
+  static constexpr std::size_t kPiece = std::size_t{256} << 10;
+  std::optional<std::string> bytes_;
+  std::size_t sent_ = 0;
+  bool done_ = false;
+};
+
+/// `started`, output as it comes, `exit`.
+class StreamedExec final : public EventAnswer {
+public:
+  StreamedExec(Responder responder, ExecCommand command)
+      : EventAnswer(std::move(responder)),
+        process_id_(command.request.process_id),
+        stdin_(std::move(command.stdin_bytes)) {}
+
+  void on_stream() override { stdin_.feed(guest(), 0); }
+  void on_window(const StdinWindow& window) override { stdin_.feed(guest(), window.queued); }
+  void on_opened(const Opened& opened) override {
+    started_ = std::chrono::steady_clock::now();
+    json::Writer json;
+    json.begin_object().field("process_id", process_id_).field("pid", opened.pid).end_object();
+    emit(server_sent_event("started", json.take()));
+  }
+  void on_data(StreamData& data) override {
+    // A character that is cut between two pieces goes out with the later one.
+    auto& cut = cut_[data.part == StreamPart::stderr_part ? 1 : 0];
+    const auto credit = data.bytes.size();
+    std::string bytes = std::exchange(cut, {});
+    bytes.append(reinterpret_cast<const char*>(data.bytes.data()), data.bytes.size());
+    if (!data.last) {
+      cut = bytes.substr(utf8_before_cut(bytes));
+      bytes.resize(bytes.size() - cut.size());
+    }
+    if (bytes.empty())
+      grant(credit);
+    else
+      emit(output_event(data.part == StreamPart::stderr_part ? "stderr" : "stdout", bytes), credit);
+  }
+  void on_exit(const StreamExit& exit) override {
+    const auto duration = std::chrono::steady_clock::now() - started_;
+    emit(exit_event(command_end(exit.exit_code, exit.signal, exit.timed_out),
+                    std::chrono::duration_cast<std::chrono::milliseconds>(duration).count()));
+    end();
+  }
+
+private:
+  const std::string process_id_;
+  StdinFeed stdin_;
+  std::chrono::steady_clock::time_point started_;
+  std::string cut_[2];
+};
+
+/// Answers once the command runs, and leaves it.
+class DetachedExec final : public GuestClient {
+public:
+  DetachedExec(Responder responder, ExecCommand command)
+      : responder_(std::move(responder)),
+        process_id_(command.request.process_id),
+        stdin_(std::move(command.stdin_bytes)) {}
+
+  void on_opened(const Opened& opened) override {
+    if (feed_) return;
+    pid_ = opened.pid;
+    if (!stdin_) return answer();
+    // The command's own stream is over: its stdin has another.
+    feed_.emplace(std::move(stdin_));
+    reopen(InputRequest{.process_id = process_id_, .eof = true});
+  }
+  void on_stream() override {
+    if (!feed_) return;
+    feed_->feed(guest(), 0);
+    answer();
+  }
+  void on_window(const StdinWindow& window) override {
+    if (feed_) feed_->feed(guest(), window.queued);
+  }
+  void on_exit(const StreamExit&) override { quit(); }
+  void on_failed(const Error& error) override {
+    // Once it runs, a stdin that it does not read is its own affair.
+    if (responder_.answered()) return quit();
+    responder_.send_problem(error);
+    quit();
+  }
+
+private:
+  void answer() {
+    json::Writer json;
+    json.begin_object().field("process_id", process_id_).field("pid", pid_).end_object();
+    responder_.send(202, json.take());
+    if (!feed_) quit();
+  }
+
+  Responder responder_;
+  const std::string process_id_;
+  std::optional<std::string> stdin_;
+  std::optional<StdinFeed> feed_;
+  std::uint32_t pid_ = 0;
+};
+
+void run_buffered(Api& api, const Request& request, Responder responder, const std::string& sandbox_id,
+                  ExecCommand command) {
+  const auto collector =
+      api.system.spawn(exec_collector, api.node.services, api.node.node_agent, sandbox_id, std::move(command));
+  auto shared = std::make_shared<Responder>(std::move(responder));
+  shared->on_disconnect([who = collector.address()] {
+    if (const auto there = caf::actor_cast<caf::actor>(who))
+      caf::anon_send_exit(there, caf::exit_reason::user_shutdown);
+  });
+  const bool kept = request.header("idempotency-key").has_value();
+  ask_actor<ExecOutcome>(
+      api, shared, kLongest, "run a command in " + sandbox_id, collector,
+      [&api, kept](Responder& to, ExecOutcome& outcome) { send_outcome(api, std::move(to), std::move(outcome), kept); },
+      exec_atom_v);
+}
+
+void run(Api& api, const Request& request, Responder responder) {
+  const auto sandbox = running_sandbox_of(api, request);
+  if (!sandbox) return responder.send_problem(sandbox.error());
+  const auto& id = (*sandbox)->id;
+  auto asked = read_command(request);
+  if (!asked) return responder.send_problem(asked.error());
+  auto& command = asked->command;
+  if (asked->way == Way::buffered) return run_buffered(api, request, std::move(responder), id, std::move(command));
+  StreamRequest wanted = command.request;
+  std::unique_ptr<GuestClient> client;
+  if (asked->way == Way::streamed)
+    client = std::make_unique<StreamedExec>(std::move(responder), std::move(command));
   else
-    json.null_field("signal");
-  json.field("stdout", out.text)
-      .field("stderr", err.text)
-      .field("stdout_encoding", out.encoding)
-      .field("stderr_encoding", err.encoding)
-      .field("timed_out", outcome.timed_out)
-      .field("truncated", outcome.truncated)
-      .field("duration_ms", outcome.duration_ms)
-      .end_object();
-  return json.take();
+    client = std::make_unique<DetachedExec>(std::move(responder), std::move(command));
+  start_guest_client(api, id, std::move(wanted), std::move(client));
 }
 
 }  // namespace
@@ -71,32 +213,8 @@ std::string outcome_json(ExecOutcome& outcome) {
 void add_exec_route(Router& router, Api& api) {
   router.add(
       Method::post, "/api/v1/sandboxes/{id}/exec",
-      api.idempotency->wrap(
-          [&api](Request request, Responder responder) {
-            const auto sandbox = sandbox_of(api, request);
-            if (!sandbox) return responder.send_problem(sandbox.error());
-            const auto& id = (*sandbox)->id;
-            if ((*sandbox)->status != SandboxStatus::running)
-              return responder.send_problem({.code = ErrorCode::sandbox_not_running,
-                                             .attempted = "run a command in",
-                                             .subject = id,
-                                             .reason = "it is " + std::string(to_string((*sandbox)->status)) +
-                                                       ((*sandbox)->reason.empty() ? "" : ": " + (*sandbox)->reason),
-                                             .mend = "make another sandbox"});
-            auto command = read_command(request);
-            if (!command) return responder.send_problem(command.error());
-            auto shared = std::make_shared<Responder>(std::move(responder));
-            shared->on_disconnect([agent = api.node.node_agent, id, exec = request.request_id] {
-              caf::anon_send(agent, cancel_atom_v, id, exec);
-            });
-            const auto deadline = command->timeout_ms == 0 ? std::chrono::milliseconds(kTimeoutMax)
-                                                           : std::chrono::milliseconds(command->timeout_ms) + kGrace;
-            ask_actor<ExecOutcome>(
-                api, shared, deadline, "run a command in " + id, api.node.node_agent,
-                [](Responder& to, ExecOutcome& outcome) { to.send(200, outcome_json(outcome)); }, exec_atom_v, id,
-                request.request_id, std::move(*command));
-          },
-          {.keep_answer = std::chrono::minutes(10)}));
+      api.idempotency->wrap([&api](Request request, Responder responder) { run(api, request, std::move(responder)); },
+                            {.keep_answer = std::chrono::minutes(10)}));
 }
 
 }  // namespace nanobox::http

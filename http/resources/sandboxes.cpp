@@ -163,16 +163,6 @@ void add_sandbox_routes(Router& router, Api& api) {
   router.add(Method::post, "/api/v1/sandboxes/{id}/keepalive",
              api.idempotency->wrap(
                  [&api](Request request, Responder responder) { keep_alive(api, request, std::move(responder)); }));
-  router.add(Method::get, "/api/v1/sandboxes/{id}/logs", [&api](Request request, Responder responder) {
-    const auto sandbox = sandbox_of(api, request);
-    if (!sandbox) return responder.send_problem(sandbox.error());
-    if ((*sandbox)->status == SandboxStatus::failed)
-      return responder.send_bytes(200, "text/plain; charset=utf-8", (*sandbox)->reason + "\n");
-    ask_actor<std::string>(
-        api, std::make_shared<Responder>(std::move(responder)), kShort, "read the console", api.node.node_agent,
-        [](Responder& to, const std::string& text) { to.send_bytes(200, "text/plain; charset=utf-8", text); },
-        console_atom_v, (*sandbox)->id);
-  });
 }
 
 }  // namespace nanobox::http

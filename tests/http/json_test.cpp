@@ -2,6 +2,7 @@
 
 #include "http/json/document.hpp"
 #include "http/json/reader.hpp"
+#include "config/utf8.hpp"
 #include "http/json/text.hpp"
 #include "http/json/writer.hpp"
 

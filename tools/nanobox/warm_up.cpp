@@ -72,7 +72,7 @@ Result<rapidjson::Document> follow(ApiClient& client, const WarmUp& wanted) {
       heard = true;
       progress.show(status);
       last = std::move(status);
-      return !is_final(last);
+      return true;  // until the server ends it: the last stage is still on its way when the template is ready
     });
     if (!watched && (!heard || watched.error().code == ErrorCode::cancelled)) return fail(watched.error());
     if (!heard || !is_final(last)) {

@@ -114,6 +114,11 @@ Result<int> serve(LoadedSettings loaded) {
   http::add_template_routes(router, api);
   http::add_sandbox_routes(router, api);
   http::add_exec_route(router, api);
+  http::add_process_routes(router, api);
+  http::add_file_routes(router, api);
+  http::add_port_routes(router, api);
+  http::add_terminal_route(router, api);
+  http::add_log_route(router, api);
   http::add_pipeline_routes(router, api);
   http::add_node_routes(router, api);
   http::add_health_routes(router, api);

@@ -8,6 +8,7 @@
 
 #include "config/sha256.hpp"
 #include "guest/embedded_init.hpp"
+#include "pipeline/boot/output_spool.hpp"
 #include "pipeline/boot/vmm/confinement.hpp"
 #include "pipeline/boot/vmm/poller.hpp"
 #include "pipeline/boot/vmm/probe.hpp"
@@ -31,6 +32,9 @@ UidRange vmm_uids(const fs::path& data_folder) {
   const auto range = static_cast<std::uint32_t>(std::stoul(digest.substr(0, 8), nullptr, 16)) % ranges;
   return {.first = first + range * each, .last = first + range * each + each - 1};
 }
+
+/// What the outputs of all commands may take on disk until their answers are sent.
+constexpr std::uint64_t kSpoolBudget = std::uint64_t{1} << 30;
 
 Result<void> make_folder(const fs::path& folder) {
   std::error_code error;
@@ -121,8 +125,10 @@ Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared
   services->cache = {.blobs = settings.oci.cache_dir / "blobs", .rootfs = settings.oci.cache_dir / "rootfs"};
   services->sandboxes_folder = settings.agent.rootfs_dir;
   services->run_folder = loaded.data_folder / "run";
+  services->spool_folder = loaded.data_folder / "spool";
+  services->spool_budget = std::make_shared<SpoolBudget>(kSpoolBudget);
   for (const auto& folder : {loaded.data_folder, settings.oci.cache_dir, services->cache.rootfs,
-                             services->sandboxes_folder, services->run_folder}) {
+                             services->sandboxes_folder, services->run_folder, services->spool_folder}) {
     NANOBOX_TRY(make_folder(folder));
     let_through(folder);
   }

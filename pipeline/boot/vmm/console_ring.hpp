@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace nanobox {
@@ -16,12 +18,16 @@ public:
   void append(std::span<const std::byte> bytes);
   /// The last bytes, at most `max`, oldest first.
   std::string tail(std::size_t max) const;
+  /// At most `max` bytes from `offset` on, which counts from the console's first byte; from the oldest kept one where
+  /// that is older. @returns the bytes, and the offset behind them
+  std::pair<std::string, std::uint64_t> since(std::uint64_t offset, std::size_t max) const;
   std::size_t size() const { return bytes_.size(); }
 
 private:
   std::size_t capacity_;
   std::vector<char> bytes_;
   std::size_t oldest_ = 0;  // only when full: where the next byte goes
+  std::uint64_t total_ = 0;
 };
 
 /// Finds a text in a stream that arrives in pieces.

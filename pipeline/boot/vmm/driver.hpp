@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "config/error.hpp"
@@ -89,6 +90,8 @@ public:
   virtual void grant_channel(std::size_t bytes) = 0;
   /// The console's last bytes, at most `max` (kept: 1 MiB).
   virtual std::string console_tail(std::size_t max) const = 0;
+  /// As ConsoleRing::since.
+  virtual std::pair<std::string, std::uint64_t> console_since(std::uint64_t offset, std::size_t max) const = 0;
   /// Lets a guest go on that on_disk_error(nospace) stopped, once there is space again. Does not block.
   virtual void resume_after_disk_error() {}
   /// Ends it now (SIGKILL by pidfd, and all of its cgroup); on_exit follows. Does not block. Idempotent.
@@ -114,6 +117,8 @@ public:
   /// Takes a VM of an earlier daemon: checks boot id, pid, start time, uuid; reconnects its sockets.
   /// @errors guest_gone when it is not there any more
   virtual Result<std::unique_ptr<Vm>> adopt(const VmIdentity& identity, VmEvents events) = 0;
+  /// Removes what a VM that is not there any more left on the host. @errors io_failed
+  virtual Result<void> clean_up(const VmIdentity& identity) = 0;
   /// Ends and removes what VMMs of this data folder left in cgroups, but for those in `keep`.
   /// @returns how many there were @errors io_failed
   virtual Result<std::size_t> remove_leftovers(std::span<const VmIdentity> keep) = 0;

@@ -99,6 +99,7 @@ public:
   VmmKind kind() const override { return settings_.kind; }
   Result<std::unique_ptr<Vm>> start(const VmSpec& spec, VmEvents events) override;
   Result<std::unique_ptr<Vm>> adopt(const VmIdentity& identity, VmEvents events) override;
+  Result<void> clean_up(const VmIdentity& identity) override;
   Result<std::size_t> remove_leftovers(std::span<const VmIdentity> keep) override;
 
 private:
@@ -262,6 +263,11 @@ Result<std::unique_ptr<Vm>> QemuDriver::adopt(const VmIdentity& identity, VmEven
                       .body = R"({"nospace":true})",
                       .description = ""});
   return QemuVm::watch(identity, std::move(process), std::move(connections), control, std::move(events));
+}
+
+Result<void> QemuDriver::clean_up(const VmIdentity& identity) {
+  if (identity.cgroup.empty()) return {};
+  return NANOBOX_TRY(Cgroup::from_string(identity.cgroup)).remove();
 }
 
 Result<std::size_t> QemuDriver::remove_leftovers(std::span<const VmIdentity> keep) {

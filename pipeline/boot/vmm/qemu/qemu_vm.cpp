@@ -106,6 +106,11 @@ public:
     return ring_.tail(max);
   }
 
+  std::pair<std::string, std::uint64_t> console_since(std::uint64_t offset, std::size_t max) const {
+    const std::lock_guard lock(mutex_);
+    return ring_.since(offset, max);
+  }
+
   void end() {
     {
       const std::lock_guard lock(mutex_);
@@ -360,6 +365,9 @@ void QemuVm::grant_channel(std::size_t bytes) {
 }
 std::string QemuVm::console_tail(std::size_t max) const {
   return core_->console_tail(max);
+}
+std::pair<std::string, std::uint64_t> QemuVm::console_since(std::uint64_t offset, std::size_t max) const {
+  return core_->console_since(offset, max);
 }
 void QemuVm::resume_after_disk_error() {
   core_->resume();

@@ -43,6 +43,7 @@ public:
   bool send_channel(std::vector<std::byte> bytes) override;
   void grant_channel(std::size_t bytes) override;
   std::string console_tail(std::size_t max) const override;
+  std::pair<std::string, std::uint64_t> console_since(std::uint64_t offset, std::size_t max) const override;
   void resume_after_disk_error() override;
   void end() override;
 

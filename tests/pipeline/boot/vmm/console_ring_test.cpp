@@ -26,6 +26,19 @@ TEST_CASE("a console keeps its last bytes only", "[console]") {
   CHECK(ring.size() == 8);
 }
 
+TEST_CASE("a console is read on from where a reader was", "[console]") {
+  using Piece = std::pair<std::string, std::uint64_t>;
+  ConsoleRing ring(8);
+  CHECK(ring.since(0, 10) == Piece{"", 0});
+  ring.append(bytes("abcdef"));
+  CHECK(ring.since(0, 4) == Piece{"abcd", 4});
+  CHECK(ring.since(4, 10) == Piece{"ef", 6});
+  ring.append(bytes("ghijkl"));
+  CHECK(ring.since(6, 10) == Piece{"ghijkl", 12});
+  CHECK(ring.since(0, 10) == Piece{"efghijkl", 12});  // what was forgotten is left out
+  CHECK(ring.since(99, 10) == Piece{"", 12});
+}
+
 TEST_CASE("any pieces make the same console", "[console]") {
   std::string all;
   ConsoleRing ring(100);
