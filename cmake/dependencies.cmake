@@ -6,6 +6,7 @@ find_package(tomlplusplus REQUIRED)
 find_package(CAF REQUIRED COMPONENTS core io openssl)
 find_package(OpenSSL REQUIRED)
 find_package(tl-expected REQUIRED)
+find_package(wslay REQUIRED)
 foreach(module IN ITEMS libpistache libcurl libarchive sqlite3 ext2fs libzstd libisal
                         libseccomp libcap)
   pkg_check_modules(${module} REQUIRED IMPORTED_TARGET ${module})

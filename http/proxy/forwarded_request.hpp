@@ -16,8 +16,8 @@ struct Forwarding {
   std::optional<std::uint64_t> body_length;  ///< BodyReader::length: 0 no body, nothing: chunked
 };
 
-/// "/" and the route's `{rest...}` parameter as it was sent, with the query: the target at the service.
-std::string forwarded_target(const Request& request, std::string_view rest_parameter);
+/// The target at the service: "/", the value of the route's `{rest...}` parameter, and the query.
+std::string forwarded_target(const Request& request, std::string_view rest);
 
 /// The head of an HTTP/1.1 request to the service, with its empty line. One request per connection: it says
 /// `Connection: close`, or `Connection: Upgrade` where the client asks for an upgrade.
