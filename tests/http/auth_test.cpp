@@ -99,6 +99,44 @@ TEST_CASE("keys can be demanded on loopback and turned off altogether", "[http][
         ErrorCode::forbidden);
 }
 
+TEST_CASE("without a key only what the user typed into a browser is served", "[http][auth]") {
+  const Authenticator auth(AuthRules{});
+  CHECK(auth.identify(from(true, {{"host", "localhost"}, {"sec-fetch-site", "none"}})));
+  for (const std::string site : {"same-origin", "same-site", "cross-site"})
+    CHECK(refusal(auth, from(true, {{"host", "localhost"}, {"sec-fetch-site", site}})) == ErrorCode::forbidden);
+}
+
+TEST_CASE("behind a forwarded port pages of the same origin and foreign logins are let through", "[http][auth]") {
+  const Authenticator auth(AuthRules{});
+  const auto forwarded = [&](http::Headers headers) {
+    headers.emplace_back("host", "localhost:8080");
+    return auth.identify(from(true, std::move(headers)), true).has_value();
+  };
+  CHECK(forwarded({{"origin", "http://localhost:8080"}, {"sec-fetch-site", "same-origin"}}));
+  CHECK(forwarded({{"authorization", "Basic dXNlcjpwYXNz"}}));
+  CHECK_FALSE(forwarded({{"origin", "http://evil.example"}, {"sec-fetch-site", "cross-site"}}));
+  CHECK_FALSE(forwarded({{"sec-fetch-site", "cross-site"}}));
+  CHECK_FALSE(forwarded({{"origin", "null"}}));
+  const Authenticator keyed(AuthRules{.keys = {{"team", "secret"}}});
+  CHECK_FALSE(keyed.identify(from(true, {{"authorization", "Basic dXNlcjpwYXNz"}}), true));
+}
+
+TEST_CASE("a key may have a header of its own, and none goes further than the edge", "[http][auth]") {
+  const Authenticator auth(AuthRules{.keys = {{"team", "secret"}}});
+  auto request = from(false, {{"x-nanobox-key", "secret"}, {"authorization", "Basic dXNlcjpwYXNz"}});
+  const auto identity = auth.identify(request, true);
+  REQUIRE(identity);
+  CHECK(identity->owner == "team");
+  CHECK(identity->has_key);
+  CHECK(refusal(auth, from(false, {{"x-nanobox-key", "wrong"}, {"authorization", "Bearer secret"}})) ==
+        ErrorCode::unauthorized);
+  auth.remove_keys(request);
+  CHECK(request.headers == http::Headers{{"authorization", "Basic dXNlcjpwYXNz"}});
+  request = from(false, {{"a", "b"}, {"authorization", "Bearer secret"}});
+  auth.remove_keys(request);
+  CHECK(request.headers == http::Headers{{"a", "b"}});
+}
+
 TEST_CASE("an admin key is made once, for its owner's eyes only", "[http][auth]") {
   TempFolder folder;
   const auto file = folder.path() / "admin.key";
