@@ -250,7 +250,7 @@ caf::result<void> adopt(Self self) {
   if (!records) return to_caf(records.error());
   auto promise = self->make_response_promise<void>();
   auto pending = std::make_shared<std::size_t>(1);
-  const auto one_done = [promise, pending] {
+  auto one_done = [promise, pending]() mutable {
     if (--*pending == 0) deliver_done(promise);
   };
   for (const auto& record : *records) {
@@ -276,9 +276,8 @@ caf::result<void> adopt(Self self) {
       one_done();
     } else {
       // Half made or half ended when the former daemon went.
-      state.removing[sandbox->id];
-      end_on_node(self, sandbox->id);
-      one_done();
+      self->request(SandboxRegistryActor(self), kEndDeadline, remove_atom_v, sandbox->id)
+          .then([one_done]() mutable { one_done(); }, [one_done](caf::error&) mutable { one_done(); });
     }
   }
   one_done();

@@ -361,7 +361,12 @@ caf::result<void> adopt(Self self, const VmIdentity& identity) {
       self, kStartDeadline,
       [services = self->state.services, identity, events = events_for(self)]() mutable -> Result<std::shared_ptr<Vm>> {
         if (!services->driver) return fail(services->driver_problem);
-        return std::shared_ptr<Vm>(NANOBOX_TRY(services->driver->adopt(identity, std::move(events))));
+        auto vm = services->driver->adopt(identity, std::move(events));
+        if (!vm) {
+          NANOBOX_TRY(services->driver->clean_up(identity));
+          return fail(vm.error());
+        }
+        return std::shared_ptr<Vm>(std::move(*vm));
       })
       .then(
           [self, promise](std::shared_ptr<Vm>& vm) mutable {

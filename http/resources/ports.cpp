@@ -39,7 +39,10 @@ public:
                                  .target = proxy::forwarded_target(request, request.param("rest")),
                                  .body_length = body_.length()};
     head_ = proxy::write_forwarded_head(request, forwarding);
-    responder_.on_disconnect([] {});
+  }
+
+  void on_stream() override {
+    responder_.on_disconnect([this, post = post()] { post([this] { quit(); }); });
   }
 
   void on_opened(const Opened&) override {
