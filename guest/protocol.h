@@ -173,7 +173,22 @@ enum nanobox_reason {
   NANOBOX_REASON_CONNECTION = 17  /* TCP: ERRNO tells why */
 };
 
-static inline uint32_t nanobox_crc32c(uint32_t crc, const void* data, size_t size) {
+#if defined(__x86_64__)
+__attribute__((target("sse4.2"))) static inline uint32_t nanobox_crc32c_by_instruction(uint32_t crc, const void* data,
+                                                                                       size_t size) {
+  const uint8_t* bytes = (const uint8_t*)data;
+  uint64_t sum = (uint32_t)~crc;
+  for (; size >= 8; size -= 8, bytes += 8) {
+    uint64_t word;
+    __builtin_memcpy(&word, bytes, 8);
+    sum = __builtin_ia32_crc32di(sum, word);
+  }
+  for (; size > 0; --size) sum = __builtin_ia32_crc32qi((uint32_t)sum, *bytes++);
+  return ~(uint32_t)sum;
+}
+#endif
+
+static inline uint32_t nanobox_crc32c_by_table(uint32_t crc, const void* data, size_t size) {
   const uint8_t* bytes = (const uint8_t*)data;
   crc = ~crc;
   for (size_t i = 0; i < size; ++i) {
@@ -184,6 +199,14 @@ static inline uint32_t nanobox_crc32c(uint32_t crc, const void* data, size_t siz
     crc = half_byte[(crc ^ (bytes[i] >> 4)) & 15] ^ (crc >> 4);
   }
   return ~crc;
+}
+
+/* By the processor's own instruction where it has one: the checksum is what bounds a channel's throughput. */
+static inline uint32_t nanobox_crc32c(uint32_t crc, const void* data, size_t size) {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("sse4.2")) return nanobox_crc32c_by_instruction(crc, data, size);
+#endif
+  return nanobox_crc32c_by_table(crc, data, size);
 }
 
 static inline void nanobox_put16(uint8_t* to, uint16_t value) {

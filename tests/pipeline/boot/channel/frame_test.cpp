@@ -30,6 +30,15 @@ FrameDecoder following() {
 
 TEST_CASE("the checksum is CRC-32C", "[channel]") {
   CHECK(nanobox_crc32c(0, "123456789", 9) == 0xE3069283);
+  CHECK(nanobox_crc32c_by_table(0, "123456789", 9) == 0xE3069283);
+}
+
+TEST_CASE("the checksum goes on over pieces, however it is computed", "[channel]") {
+  std::vector<std::uint8_t> bytes(1000);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i * 7 + i / 13);
+  const auto whole = nanobox_crc32c_by_table(0, bytes.data(), bytes.size());
+  for (const std::size_t cut : {0U, 1U, 7U, 8U, 500U, 999U, 1000U})
+    CHECK(nanobox_crc32c(nanobox_crc32c(0, bytes.data(), cut), bytes.data() + cut, bytes.size() - cut) == whole);
 }
 
 TEST_CASE("frames are the known ones, byte for byte", "[channel]") {
