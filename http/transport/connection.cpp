@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <utility>
 
 #include "config/id.hpp"
 #include "http/auth.hpp"
@@ -318,7 +319,11 @@ void Connection::begin_body(Lock& lock) {
   const auto exchange = open_exchange(framer_.head().keep_alive);
   const auto& head = framer_.head();
   input_ = std::make_shared<InputPipe>();
-  body_open_ = true;
+  body_open_ = head.has_body;
+  if (!body_open_) {
+    framer_.next();
+    input_->end({});
+  }
   drops_body_ = false;
   continued_ = !head.expects_continue || !head.has_body || head.http_1_0 || framer_.buffered() > 0;
   last_input_ = std::chrono::steady_clock::now();
@@ -331,6 +336,7 @@ void Connection::begin_body(Lock& lock) {
   lock.unlock();
   guard_handler(exchange, [&] { handler(std::move(request), std::move(body), Responder(exchange)); });
   lock.lock();
+  deliver_input(lock);
   feed_body(lock);
 }
 
@@ -361,10 +367,12 @@ void Connection::break_body_off(Error error) {
 }
 
 void Connection::deliver_input(Lock& lock) {
+  const auto former = std::exchange(former_input_, nullptr);
   const auto input = input_;
-  if (!input) return;
+  if (!former && !input) return;
   lock.unlock();
-  input->deliver();
+  if (former) former->deliver();
+  if (input) input->deliver();
   lock.lock();
 }
 
@@ -475,7 +483,10 @@ void Connection::complete_answer(Lock& lock) {
     if (std::exchange(paused_, false)) output_.nudge();
   }
   lock.unlock();
-  if (input) input->orphan();
+  if (input) {
+    input->orphan();
+    input->deliver();
+  }
 }
 
 std::shared_ptr<InputPipe> Connection::take_over(std::string head) {
@@ -483,7 +494,8 @@ std::shared_ptr<InputPipe> Connection::take_over(std::string head) {
   if (phase_ != Phase::answering || body_open_ || answer_done_ || cut_) return nullptr;
   phase_ = Phase::raw;
   hub_->release_body(std::exchange(body_reserved_, 0));
-  input_ = std::make_shared<InputPipe>();
+  former_input_ = std::exchange(input_, std::make_shared<InputPipe>());
+  if (former_input_) former_input_->orphan();
   input_->push(framer_.take_rest());
   if (half_closed_) input_->end({});
   output_.push(std::move(head));
@@ -532,6 +544,7 @@ void Connection::linger() {
 
 void Connection::on_gone() {
   std::shared_ptr<Exchange> exchange;
+  std::shared_ptr<InputPipe> former;
   std::shared_ptr<InputPipe> input;
   {
     const Lock lock(mutex_);
@@ -541,12 +554,15 @@ void Connection::on_gone() {
     phase_ = Phase::gone;
     body_open_ = false;
     exchange = std::move(current_);
+    former = std::move(former_input_);
     input = std::move(input_);
   }
   hub_->leave(id_);
+  if (former) former->deliver();
   if (input) {
     input->end(fail(broken_off(ErrorCode::cancelled, "the client is gone")));
     input->orphan();
+    input->deliver();
   }
   if (exchange) exchange->gone();
 }

@@ -101,7 +101,8 @@ private:
   Headers refusal_headers_;
   std::shared_ptr<Exchange> current_;
   std::uint64_t body_reserved_ = 0;
-  std::shared_ptr<InputPipe> input_;  ///< of a streamed body, or of a connection taken over
+  std::shared_ptr<InputPipe> input_;         ///< of a streamed body, or of a connection taken over
+  std::shared_ptr<InputPipe> former_input_;  ///< of the request whose connection was taken over
   Instant last_input_{};
   bool body_open_ = false;       ///< a streamed body has not come to its end
   bool body_may_pause_ = false;  ///< no limit on its pauses

@@ -90,11 +90,8 @@ bool InputPipe::abandoned() const {
 }
 
 void InputPipe::orphan() {
-  {
-    const std::lock_guard lock(mutex_);
-    orphaned_ = true;
-  }
-  deliver();
+  const std::lock_guard lock(mutex_);
+  orphaned_ = true;
 }
 
 }  // namespace nanobox::http::transport

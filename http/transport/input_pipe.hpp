@@ -30,7 +30,7 @@ public:
   /// False from BodyReader::credit undigested bytes on until half of them are digested.
   bool wants_input();
   bool abandoned() const;
-  /// The connection looks after it no longer.
+  /// The connection looks after it no longer: who starts to read from now on delivers itself.
   void orphan();
 
 private:

@@ -226,6 +226,28 @@ TEST_CASE("an upgrade of a request with an unread body is refused", "[http][raw]
   CHECK(taken.got_end.wait());
 }
 
+TEST_CASE("a streaming route's request without a body may be taken over at once, and its body still ends",
+          "[http][raw]") {
+  Taken taken;
+  Signal body_ended;
+  std::optional<BodyReader> reader;
+  http::Router router;
+  router.add_streaming(Method::get, "/raw", [&](Request, BodyReader body, Responder out) {
+    reader.emplace(std::move(body));
+    taken.take(std::move(out));
+    reader->start([](const std::string&) {},
+                  [&](Result<void> how) {
+                    if (how) body_ended.set();
+                  });
+  });
+  Edge edge(std::move(router));
+  Client client(edge.port());
+  client.send(upgrade_head + "first");
+  expect_switch(client);
+  CHECK(client.read_bytes(5, 2s) == "first");
+  CHECK(body_ended.wait());
+}
+
 TEST_CASE("an Upgrade that Connection does not name is none", "[http][raw]") {
   Taken taken;
   Edge edge(taking_routes(taken));
