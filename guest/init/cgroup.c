@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,6 +12,7 @@
 #include "init.h"
 
 #define COMMANDS "/sys/fs/cgroup/nanobox"
+#define WORKERS COMMANDS "/workers"
 
 /* Groups of ended commands whose background processes live on. Where this is full, a group stays behind. */
 static uint32_t released[256];
@@ -22,6 +24,11 @@ static void group_path(uint32_t number, const char* file, char path[GROUP_PATH_M
 
 void groups_make_root(void) {
   mkdir(COMMANDS, 0755);
+  mkdir(WORKERS, 0755);
+}
+
+void join_workers_group(void) {
+  write_text(WORKERS "/cgroup.procs", "0", 0);
 }
 
 void group_make(uint32_t number, char path[GROUP_PATH_MAX]) {
@@ -33,6 +40,18 @@ void group_kill(uint32_t number) {
   char path[GROUP_PATH_MAX];
   group_path(number, "/cgroup.kill", path);
   if (!write_text(path, "1", 0)) say("nanobox-init: cannot kill a command's cgroup: %s", strerror(errno));
+}
+
+size_t group_signal(uint32_t number, int signal_number) {
+  char path[GROUP_PATH_MAX];
+  group_path(number, "/cgroup.procs", path);
+  FILE* file = fopen(path, "re");
+  size_t count = 0;
+  int pid;
+  while (file && fscanf(file, "%d", &pid) == 1)
+    if (pid > 1 && kill(pid, signal_number) == 0) ++count;
+  if (file) fclose(file);
+  return count;
 }
 
 static bool remove_group(uint32_t number) {

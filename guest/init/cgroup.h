@@ -9,9 +9,13 @@
 #define GROUP_PATH_MAX 64
 
 void groups_make_root(void);
+/* The calling process freezes with the commands from here on, but belongs to none. */
+void join_workers_group(void);
 /* Makes the group of that number and writes its path. */
 void group_make(uint32_t number, char path[GROUP_PATH_MAX]);
 void group_kill(uint32_t number);
+/* Sends a signal to every process in it; returns how many there were. */
+size_t group_signal(uint32_t number, int signal_number);
 /* Removes it, now or once what the command left running has ended. */
 void group_release(uint32_t number);
 /* Removes released groups that are empty by now. */

@@ -9,8 +9,9 @@
 #include "init.h"
 
 #define QUEUE_SIZE (1024u * 1024)
-/* Kept free of stream data, so that control frames always find room. */
-#define QUEUE_RESERVE (512u * 1024)
+/* The most that waits of data: little, for what is queued delays what comes after it. The rest is for the other frames,
+ * which must always find room. */
+#define DATA_MAX (160u * 1024)
 
 static int port = -1;
 static struct frame_parser input;
@@ -27,8 +28,7 @@ int channel_open(void) {
 }
 
 size_t channel_room(void) {
-  const size_t limit = QUEUE_SIZE - QUEUE_RESERVE;
-  return queue_used >= limit ? 0 : limit - queue_used;
+  return queue_used >= DATA_MAX ? 0 : DATA_MAX - queue_used;
 }
 
 static void enqueue(const uint8_t* bytes, size_t size) {
@@ -48,11 +48,12 @@ void channel_send(uint8_t type, uint8_t flags, uint16_t part, uint32_t stream, c
   channel_writable();
 }
 
-void channel_send_error(uint32_t stream, uint32_t reason, const char* text) {
-  struct tlv_writer writer = {.used = 0};
-  tlv_put_u32(&writer, NANOBOX_TAG_REASON, reason);
-  tlv_put(&writer, NANOBOX_TAG_TEXT, text, (uint32_t)strlen(text));
-  channel_send(NANOBOX_ERROR, NANOBOX_FLAG_LAST, 0, stream, writer.bytes, writer.used);
+void channel_send_error(uint32_t stream, uint32_t reason, int number, const char* text) {
+  TLV_WRITER(what, 1024);
+  tlv_put_u32(&what, NANOBOX_TAG_REASON, reason);
+  if (number != 0) tlv_put_u32(&what, NANOBOX_TAG_ERRNO, (uint32_t)number);
+  tlv_put(&what, NANOBOX_TAG_TEXT, text, (uint32_t)strlen(text));
+  channel_send(NANOBOX_ERROR, NANOBOX_FLAG_LAST, 0, stream, what.bytes, what.used);
 }
 
 void channel_writable(void) {

@@ -23,8 +23,13 @@ void grow_root(void);
 /* Replaces what is there, never following a link; false with errno. */
 bool write_text(const char* path, const char* text, mode_t mode);
 void end_machine(void) __attribute__((noreturn));
-void say(const char* format, ...) __attribute__((format(printf, 1, 2)));
 uint64_t now_ms(void);
+
+/* log.c: what init itself reports */
+/* To the console and the log. */
+void say(const char* format, ...) __attribute__((format(printf, 1, 2)));
+/* To the log only. */
+void note(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
 /* tlv.c: reading and writing tag-length-value lists */
 struct tlv_reader {
@@ -42,13 +47,23 @@ int tlv_next(struct tlv_reader* reader, struct tlv* entry);
 char* tlv_text(const struct tlv* entry);
 uint32_t tlv_u32(const struct tlv* entry);
 uint64_t tlv_u64(const struct tlv* entry);
+/* Entries that do not fit are left out. */
 struct tlv_writer {
-  uint8_t bytes[1024];
-  uint32_t used;
+  uint8_t* bytes;
+  uint32_t size, used;
 };
+#define TLV_WRITER(name, room) \
+  uint8_t name##_bytes[room];  \
+  struct tlv_writer name = {.bytes = name##_bytes, .size = (room)}
 void tlv_put(struct tlv_writer* writer, uint16_t tag, const void* value, uint32_t length);
 void tlv_put_u32(struct tlv_writer* writer, uint16_t tag, uint32_t value);
 void tlv_put_u64(struct tlv_writer* writer, uint16_t tag, uint64_t value);
+/* The first entry with that tag; false where there is none. */
+bool tlv_find(struct tlv_reader reader, uint16_t tag, struct tlv* entry);
+/* 0 where there is none */
+uint32_t tlv_find_u32(struct tlv_reader reader, uint16_t tag);
+uint64_t tlv_find_u64(struct tlv_reader reader, uint16_t tag);
+bool tlv_has(struct tlv_reader reader, uint16_t tag);
 
 /* channel.c: frames in and out of the virtio-serial port */
 int channel_open(void);
@@ -60,7 +75,8 @@ void channel_reset_output(void);
 /* Bytes that may be queued now without exceeding the queue. */
 size_t channel_room(void);
 void channel_send(uint8_t type, uint8_t flags, uint16_t part, uint32_t stream, const void* payload, uint32_t length);
-void channel_send_error(uint32_t stream, uint32_t reason, const char* text);
+/* `number`: errno, or 0 */
+void channel_send_error(uint32_t stream, uint32_t reason, int number, const char* text);
 
 /* session.c: what the frames mean */
 void session_frame(uint8_t type, uint8_t flags, uint16_t part, uint32_t stream, const uint8_t* payload,
@@ -94,34 +110,12 @@ extern struct environment sandbox_environment;
 extern char image_cwd[4096];
 extern char image_user[256];
 
-/* exec.c: commands and their streams */
-void exec_open(uint32_t stream, struct tlv_reader arguments);
-/* The stream goes on with a detached command: what was kept of its output, then the rest. */
-void exec_attach(uint32_t stream, pid_t pid);
-void exec_data(uint32_t stream, const uint8_t* bytes, uint32_t length, bool last);
-void exec_window(uint32_t stream, uint32_t credit);
-void exec_signal(uint32_t stream, int number);
-void exec_close(uint32_t stream);
-/* A pipe of the command with that cgroup is ready. */
-void exec_event(uint32_t group);
-void exec_child_ended(pid_t pid, int status);
-/* Goes on with outputs that waited for room in the channel, or for their turn. */
-void exec_pump_all(void);
-/* Ends commands whose deadline passed; returns milliseconds to the next one, -1 where there is none. */
-int exec_deadlines(void);
-/* A new session: the former streams go on without a reader. */
-void exec_detach_all(void);
-uint32_t exec_count(void);
-/* Freezes every command and sends nothing more of them; false where they did not freeze in time. */
-bool exec_quiesce(void);
-void exec_thaw(void);
-void exec_end_all(void);
-
 /* main.c */
 extern int event_fd; /* the epoll instance */
 void watch_fd(int fd, uint32_t events, uint64_t token);
 #define TOKEN_CHANNEL 1
 #define TOKEN_SIGNALS 2
-#define TOKEN_PIPES(group) ((uint64_t)(group) << 8)
+#define TOKEN_COMMAND(group) ((uint64_t)(group) << 8 | 3)
+#define TOKEN_STREAM(number) ((uint64_t)(number) << 8 | 4)
 
 #endif

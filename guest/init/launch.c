@@ -5,8 +5,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "pty.h"
 #include "request.h"
 
 /* execve by PATH without a shell or libc of the guest's. Returns the errno to report. */
@@ -36,6 +38,7 @@ static void become(const struct request* request, const struct user* user, const
   sigprocmask(SIG_SETMASK, &none, NULL);
   signal(SIGPIPE, SIG_DFL);
   setsid();
+  if (request->columns) ioctl(in, TIOCSCTTY, 0);
   dup2(in, 0);
   dup2(out, 1);
   dup2(err, 2);
@@ -50,13 +53,6 @@ static void become(const struct request* request, const struct user* user, const
   _exit(missing ? 127 : 126);
 }
 
-static void close_pair(int pair[2]) {
-  for (int i = 0; i < 2; ++i) {
-    if (pair[i] >= 0) close(pair[i]);
-    pair[i] = -1;
-  }
-}
-
 static bool join_group(const char* group, pid_t pid) {
   char path[128], text[16];
   snprintf(path, sizeof path, "%s/cgroup.procs", group);
@@ -64,31 +60,61 @@ static bool join_group(const char* group, pid_t pid) {
   return write_text(path, text, 0);
 }
 
+/* `ours` are our ends, `theirs` the command's: stdin, stdout, stderr. */
+static bool make_pipes(int ours[3], int theirs[3]) {
+  int in[2], out[2], err[2];
+  if (pipe2(in, O_CLOEXEC) == 0) {
+    ours[0] = in[1];
+    theirs[0] = in[0];
+  }
+  if (pipe2(out, O_CLOEXEC) == 0) {
+    ours[1] = out[0];
+    theirs[1] = out[1];
+  }
+  if (pipe2(err, O_CLOEXEC) == 0) {
+    ours[2] = err[0];
+    theirs[2] = err[1];
+  }
+  for (int i = 0; i < 3; ++i)
+    if (ours[i] < 0 || fcntl(ours[i], F_SETFL, O_NONBLOCK) != 0) return false;
+  return true;
+}
+
+static bool make_terminal(const struct request* request, const struct user* user, int ours[3], int theirs[3]) {
+  if (!pty_open(request->columns, request->rows, user->uid, &ours[1], &theirs[0])) return false;
+  ours[0] = fcntl(ours[1], F_DUPFD_CLOEXEC, 3);
+  theirs[1] = theirs[2] = theirs[0];
+  return ours[0] >= 0;
+}
+
+static void close_all(int fds[3]) {
+  for (int i = 0; i < 3; ++i)
+    if (fds[i] >= 0 && (i == 0 || fds[i] != fds[0])) close(fds[i]);
+}
+
 bool launch(const struct request* request, const struct user* user, const char* cwd, const char* group,
             struct process* process) {
-  int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1}, gate[2] = {-1, -1};
+  int ours[3] = {-1, -1, -1}, theirs[3] = {-1, -1, -1}, gate[2];
   pid_t pid = -1;
-  if (pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0 && pipe2(err, O_CLOEXEC) == 0 &&
-      pipe2(gate, O_CLOEXEC) == 0)
+  const bool ready = request->columns ? make_terminal(request, user, ours, theirs) : make_pipes(ours, theirs);
+  if (ready && pipe2(gate, O_CLOEXEC) == 0) {
     pid = fork();
-  if (pid == 0) { /* runs only once it is in its cgroup: nothing that it starts can be outside */
-    char go;
-    close(gate[1]);
-    while (read(gate[0], &go, 1) < 0 && errno == EINTR) {
+    if (pid == 0) { /* runs only once it is in its cgroup: nothing that it starts can be outside */
+      char go;
+      close(gate[1]);
+      while (read(gate[0], &go, 1) < 0 && errno == EINTR) {
+      }
+      become(request, user, cwd, theirs[0], theirs[1], theirs[2]);
     }
-    become(request, user, cwd, in[0], out[1], err[1]);
+    if (pid > 0 && !join_group(group, pid))
+      say("nanobox-init: cannot put a command into its cgroup: %s", strerror(errno));
+    close(gate[0]);
+    close(gate[1]);
   }
-  if (pid > 0) {
-    if (!join_group(group, pid)) say("nanobox-init: cannot put a command into its cgroup: %s", strerror(errno));
-    *process = (struct process){.pid = pid, .in = in[1], .out = out[0], .err = err[0]};
-    fcntl(process->in, F_SETFL, O_NONBLOCK);
-    fcntl(process->out, F_SETFL, O_NONBLOCK);
-    fcntl(process->err, F_SETFL, O_NONBLOCK);
-    in[1] = out[0] = err[0] = -1;
-  }
-  close_pair(in);
-  close_pair(out);
-  close_pair(err);
-  close_pair(gate);
+  close_all(theirs);
+  if (pid > 0)
+    *process = (struct process){.pid = pid, .in = ours[0], .out = ours[1], .err = ours[2]};
+  else
+    close_all(ours);
   return pid > 0;
 }

@@ -3,7 +3,6 @@
 #include <linux/fs.h>
 #include <linux/random.h>
 #include <net/if.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,21 +22,6 @@
 #ifndef RNDRESEEDCRNG
 #define RNDRESEEDCRNG _IO('R', 0x07)
 #endif
-
-void say(const char* format, ...) {
-  char line[512];
-  va_list arguments;
-  va_start(arguments, format);
-  const int length = vsnprintf(line, sizeof line - 1, format, arguments);
-  va_end(arguments);
-  const int fd = open("/dev/ttyS0", O_WRONLY | O_NOCTTY | O_CLOEXEC);
-  if (fd < 0 || length < 0) return;
-  size_t size = (size_t)length < sizeof line - 1 ? (size_t)length : sizeof line - 2;
-  line[size++] = '\n';
-  while (write(fd, line, size) < 0 && errno == EINTR) {
-  }
-  close(fd);
-}
 
 uint64_t now_ms(void) {
   struct timespec now;

@@ -12,7 +12,9 @@
 #include <unistd.h>
 
 #include "cgroup.h"
-#include "init.h"
+#include "command.h"
+#include "stream.h"
+#include "worker.h"
 
 int event_fd = -1;
 
@@ -27,7 +29,11 @@ static void reap(int signals) {
   }
   int status;
   pid_t pid;
-  while ((pid = waitpid(-1, &status, WNOHANG)) > 0) exec_child_ended(pid, status);
+  while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    commands_child_ended(pid, status);
+    workers_child_ended(pid);
+  }
+  groups_sweep();
 }
 
 /* The seed's console loop: a line is a command, its output goes to the console, then NANOBOX_DONE and the code. */
@@ -64,6 +70,14 @@ static void serve_serial_commands(void) {
   _exit(0);
 }
 
+/* Detached output may take an eighth of the memory. */
+static void limit_histories(void) {
+  uint64_t total_kb = 0, available_kb = 0;
+  read_memory(&total_kb, &available_kb);
+  const uint64_t least = 16u * 1024 * 1024, share = total_kb * 1024 / 8;
+  histories_limit(share > least ? share : least);
+}
+
 int main(void) {
   if (getpid() != 1) {
     fprintf(stderr, "nanobox-init: runs as PID 1 of a sandbox only\n");
@@ -74,6 +88,7 @@ int main(void) {
   bring_loopback_up();
   take_device_entropy();
   read_image_settings();
+  limit_histories();
   groups_make_root();
   signal(SIGPIPE, SIG_IGN);
 
@@ -93,19 +108,27 @@ int main(void) {
 
   for (;;) {
     struct epoll_event events[32];
-    const int count = epoll_wait(event_fd, events, 32, exec_deadlines());
+    const int count = epoll_wait(event_fd, events, 32, commands_tick());
     for (int i = 0; i < count; ++i) {
       const uint64_t token = events[i].data.u64;
-      if (token == TOKEN_CHANNEL) {
-        channel_writable();
-        channel_readable();
-        exec_pump_all();
-      } else if (token == TOKEN_SIGNALS) {
-        reap(signals);
-      } else {
-        exec_event((uint32_t)(token >> 8));
+      const uint32_t number = (uint32_t)(token >> 8);
+      switch (token & 0xFF) {
+        case TOKEN_CHANNEL:
+          channel_writable();
+          channel_readable();
+          break;
+        case TOKEN_SIGNALS:
+          reap(signals);
+          break;
+        case TOKEN_COMMAND(0):
+          commands_event(number);
+          break;
+        default:
+          streams_event(number);
+          break;
       }
     }
-    if (count == 0) exec_pump_all();
+    commands_pump();
+    streams_pump();
   }
 }

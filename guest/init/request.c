@@ -31,6 +31,19 @@ bool request_read(struct tlv_reader reader, struct request* request) {
         free(request->user);
         if (!(request->user = tlv_text(&entry))) return false;
         break;
+      case NANOBOX_TAG_PROCESS_ID:
+        if (request->process_id || entry.length == 0 || entry.length > NANOBOX_PROCESS_ID_MAX) return false;
+        if (!(request->process_id = tlv_text(&entry))) return false;
+        break;
+      case NANOBOX_TAG_DETACHED:
+        request->detached = true;
+        break;
+      case NANOBOX_TAG_COLUMNS:
+        request->columns = (uint16_t)tlv_u32(&entry);
+        break;
+      case NANOBOX_TAG_ROWS:
+        request->rows = (uint16_t)tlv_u32(&entry);
+        break;
       case NANOBOX_TAG_DEADLINE_MS:
         request->deadline_ms = tlv_u64(&entry);
         break;
@@ -46,5 +59,6 @@ void request_free(struct request* request) {
   free(request->argv);
   free(request->cwd);
   free(request->user);
+  free(request->process_id);
   environment_free(&request->environment);
 }

@@ -10,6 +10,9 @@ struct request {
   char* cwd;  /* NULL or empty: the image's */
   char* user; /* NULL: the image's */
   uint64_t deadline_ms;
+  char* process_id; /* NULL: none */
+  bool detached;
+  uint16_t columns, rows;         /* 0: no terminal */
   struct environment environment; /* the sandbox's, then the request's */
 };
 
@@ -17,7 +20,8 @@ struct request {
 bool request_read(struct tlv_reader reader, struct request* request);
 void request_free(struct request* request);
 
-/* A process and our ends of its pipes, which do not block. */
+/* A process and our ends of its pipes, which do not block. Of one on a terminal `in` and `out` are its master, and
+ * there is no `err`. */
 struct process {
   pid_t pid;
   int in, out, err;

@@ -4,14 +4,19 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "init.h"
+#include "command.h"
+#include "stream.h"
+
+#define FEATURES                                                                                       \
+  (NANOBOX_FEATURE_EXEC | NANOBOX_FEATURE_STATS | NANOBOX_FEATURE_ATTACH | NANOBOX_FEATURE_PROCESSES | \
+   NANOBOX_FEATURE_TERMINAL | NANOBOX_FEATURE_FILES | NANOBOX_FEATURE_TCP | NANOBOX_FEATURE_LOG)
 
 static bool greeted;
 
 static void hello(const uint8_t* payload, uint32_t length) {
   struct tlv_reader reader = {payload, payload + length};
   struct tlv entry;
-  struct tlv_writer writer = {.used = 0};
+  TLV_WRITER(writer, NANOBOX_HELLO_MAX);
   const uint8_t* nonce = NULL;
   while (tlv_next(&reader, &entry) > 0)
     if (entry.tag == NANOBOX_TAG_NONCE && entry.length == NANOBOX_NONCE_BYTES) nonce = entry.value;
@@ -21,7 +26,12 @@ static void hello(const uint8_t* payload, uint32_t length) {
   if (!repeated) { /* a repeated HELLO is the same session */
     memcpy(last_nonce, nonce, sizeof last_nonce);
     channel_reset_output();
-    if (greeted) exec_detach_all();
+    if (greeted) {
+      streams_silence(false);
+      streams_lose_all();
+      commands_pump();
+    }
+    note(greeted ? "a new session began: what the former one left runs on" : "the first session began");
     greeted = true;
   }
   char boot_id[64] = "";
@@ -31,7 +41,7 @@ static void hello(const uint8_t* payload, uint32_t length) {
   tlv_put_u32(&writer, NANOBOX_TAG_VERSION, NANOBOX_PROTOCOL_VERSION);
   tlv_put(&writer, NANOBOX_TAG_NONCE, nonce, NANOBOX_NONCE_BYTES);
   tlv_put(&writer, NANOBOX_TAG_BOOT_ID, boot_id, (uint32_t)strlen(boot_id));
-  tlv_put_u64(&writer, NANOBOX_TAG_FEATURES, NANOBOX_FEATURE_EXEC | NANOBOX_FEATURE_STATS | NANOBOX_FEATURE_ATTACH);
+  tlv_put_u64(&writer, NANOBOX_TAG_FEATURES, FEATURES);
   channel_send(NANOBOX_HELLO_ACK, 0, 0, 0, writer.bytes, writer.used);
 }
 
@@ -78,20 +88,13 @@ static void configure(const uint8_t* payload, uint32_t length) {
     free(value);
   }
   if (more < 0) {
-    channel_send_error(0, NANOBOX_REASON_BAD_REQUEST, "CONFIGURE is malformed");
+    channel_send_error(0, NANOBOX_REASON_BAD_REQUEST, 0, "CONFIGURE is malformed");
     return;
   }
   grow_root();
-  exec_thaw();
+  commands_thaw();
+  note("configured");
   channel_send(NANOBOX_CONFIGURE, 0, 0, 0, NULL, 0);
-}
-
-static uint32_t number_in(const uint8_t* payload, uint32_t length, uint16_t tag) {
-  struct tlv_reader reader = {payload, payload + length};
-  struct tlv entry;
-  while (tlv_next(&reader, &entry) > 0)
-    if (entry.tag == tag) return tlv_u32(&entry);
-  return 0;
 }
 
 static void ping(const uint8_t* payload, uint32_t length) {
@@ -104,32 +107,66 @@ static void ping(const uint8_t* payload, uint32_t length) {
 
 static void stats(void) {
   uint64_t total_kb = 0, available_kb = 0;
-  struct tlv_writer writer = {.used = 0};
+  TLV_WRITER(writer, 128);
   read_memory(&total_kb, &available_kb);
   tlv_put_u64(&writer, NANOBOX_TAG_UPTIME_MS, now_ms());
   tlv_put_u64(&writer, NANOBOX_TAG_MEMORY_KB, total_kb);
   tlv_put_u64(&writer, NANOBOX_TAG_AVAILABLE_KB, available_kb);
-  tlv_put_u32(&writer, NANOBOX_TAG_COMMANDS, exec_count());
+  tlv_put_u32(&writer, NANOBOX_TAG_COMMANDS, commands_running());
   channel_send(NANOBOX_STATS, 0, 0, 0, writer.bytes, writer.used);
 }
 
 static void quiesce(void) {
-  if (exec_quiesce())
+  if (commands_quiesce())
     channel_send(NANOBOX_QUIESCE, 0, 0, 0, NULL, 0);
   else
-    channel_send_error(0, NANOBOX_REASON_NO_RESOURCES, "the commands did not freeze in time");
+    channel_send_error(0, NANOBOX_REASON_NO_RESOURCES, 0, "the commands did not freeze in time");
 }
 
-static void open_stream(uint32_t stream, const uint8_t* payload, uint32_t length) {
-  switch (number_in(payload, length, NANOBOX_TAG_KIND)) {
+static void open_stream(uint32_t stream, struct tlv_reader arguments) {
+  const uint32_t kind = tlv_find_u32(arguments, NANOBOX_TAG_KIND);
+  if (stream == 0 || stream_exists(stream)) {
+    channel_send_error(stream, NANOBOX_REASON_BAD_REQUEST, 0, "a stream needs a new number");
+    return;
+  }
+  switch (kind) {
     case NANOBOX_KIND_EXEC:
-      exec_open(stream, (struct tlv_reader){payload, payload + length});
+      exec_open(stream, arguments);
       break;
     case NANOBOX_KIND_ATTACH:
-      exec_attach(stream, (pid_t)number_in(payload, length, NANOBOX_TAG_PID));
+      attach_open(stream, arguments);
+      break;
+    case NANOBOX_KIND_INPUT:
+      input_open(stream, arguments);
+      break;
+    case NANOBOX_KIND_PROCESSES:
+      processes_open(stream);
+      break;
+    case NANOBOX_KIND_SIGNAL:
+      process_signal_open(stream, arguments);
+      break;
+    case NANOBOX_KIND_FORGET:
+      process_forget_open(stream, arguments);
+      break;
+    case NANOBOX_KIND_FILE_READ:
+    case NANOBOX_KIND_FILE_WRITE:
+    case NANOBOX_KIND_FILE_STAT:
+    case NANOBOX_KIND_FILE_LIST:
+    case NANOBOX_KIND_FILE_REMOVE:
+    case NANOBOX_KIND_FILE_RENAME:
+    case NANOBOX_KIND_FOLDER_MAKE:
+    case NANOBOX_KIND_ARCHIVE_READ:
+    case NANOBOX_KIND_ARCHIVE_WRITE:
+      worker_open(stream, kind, arguments);
+      break;
+    case NANOBOX_KIND_TCP:
+      tcp_open(stream, arguments);
+      break;
+    case NANOBOX_KIND_LOG:
+      log_open(stream, arguments);
       break;
     default:
-      channel_send_error(stream, NANOBOX_REASON_UNKNOWN_TYPE, "this guest knows no such kind of stream");
+      channel_send_error(stream, NANOBOX_REASON_UNKNOWN_TYPE, 0, "this guest knows no such kind of stream");
       break;
   }
 }
@@ -137,6 +174,7 @@ static void open_stream(uint32_t stream, const uint8_t* payload, uint32_t length
 void session_frame(uint8_t type, uint8_t flags, uint16_t part, uint32_t stream, const uint8_t* payload,
                    uint32_t length) {
   (void)part;
+  const struct tlv_reader entries = {payload, payload + length};
   if (type == NANOBOX_HELLO) {
     hello(payload, length);
     return;
@@ -150,7 +188,7 @@ void session_frame(uint8_t type, uint8_t flags, uint16_t part, uint32_t stream, 
       quiesce();
       break;
     case NANOBOX_THAW:
-      exec_thaw();
+      commands_thaw();
       channel_send(NANOBOX_THAW, 0, 0, 0, NULL, 0);
       break;
     case NANOBOX_PING:
@@ -160,27 +198,29 @@ void session_frame(uint8_t type, uint8_t flags, uint16_t part, uint32_t stream, 
       stats();
       break;
     case NANOBOX_SHUTDOWN:
-      exec_end_all();
+      commands_end_all();
       end_machine();
     case NANOBOX_OPEN:
-      open_stream(stream, payload, length);
+      open_stream(stream, entries);
       break;
     case NANOBOX_DATA:
-      exec_data(stream, payload, length, flags & NANOBOX_FLAG_LAST);
+      streams_data(stream, payload, length, flags & NANOBOX_FLAG_LAST);
       break;
     case NANOBOX_WINDOW:
-      exec_window(stream, number_in(payload, length, NANOBOX_TAG_CREDIT));
+      streams_window(stream, tlv_find_u32(entries, NANOBOX_TAG_CREDIT));
       break;
     case NANOBOX_SIGNAL:
-      exec_signal(stream, (int)number_in(payload, length, NANOBOX_TAG_SIGNAL));
+      streams_signal(stream, (int)tlv_find_u32(entries, NANOBOX_TAG_SIGNAL));
       break;
     case NANOBOX_RESIZE:
-      break; /* no stream of this version has a terminal */
+      streams_resize(stream, (uint16_t)tlv_find_u32(entries, NANOBOX_TAG_COLUMNS),
+                     (uint16_t)tlv_find_u32(entries, NANOBOX_TAG_ROWS));
+      break;
     case NANOBOX_CLOSE:
-      exec_close(stream);
+      streams_close(stream);
       break;
     default:
-      channel_send_error(stream, NANOBOX_REASON_UNKNOWN_TYPE, "this guest knows no such frame");
+      channel_send_error(stream, NANOBOX_REASON_UNKNOWN_TYPE, 0, "this guest knows no such frame");
       break;
   }
 }

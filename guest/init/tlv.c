@@ -32,7 +32,7 @@ uint64_t tlv_u64(const struct tlv* entry) {
 }
 
 void tlv_put(struct tlv_writer* writer, uint16_t tag, const void* value, uint32_t length) {
-  if (length > sizeof writer->bytes - 6 - writer->used) return;
+  if (writer->size - writer->used < 6 || length > writer->size - writer->used - 6) return;
   nanobox_put16(writer->bytes + writer->used, tag);
   nanobox_put32(writer->bytes + writer->used + 2, length);
   if (length) memcpy(writer->bytes + writer->used + 6, value, length);
@@ -49,4 +49,25 @@ void tlv_put_u64(struct tlv_writer* writer, uint16_t tag, uint64_t value) {
   uint8_t bytes[8];
   nanobox_put64(bytes, value);
   tlv_put(writer, tag, bytes, 8);
+}
+
+bool tlv_find(struct tlv_reader reader, uint16_t tag, struct tlv* entry) {
+  while (tlv_next(&reader, entry) > 0)
+    if (entry->tag == tag) return true;
+  return false;
+}
+
+uint32_t tlv_find_u32(struct tlv_reader reader, uint16_t tag) {
+  struct tlv entry;
+  return tlv_find(reader, tag, &entry) ? tlv_u32(&entry) : 0;
+}
+
+uint64_t tlv_find_u64(struct tlv_reader reader, uint16_t tag) {
+  struct tlv entry;
+  return tlv_find(reader, tag, &entry) ? tlv_u64(&entry) : 0;
+}
+
+bool tlv_has(struct tlv_reader reader, uint16_t tag) {
+  struct tlv entry;
+  return tlv_find(reader, tag, &entry);
 }

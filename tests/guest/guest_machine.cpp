@@ -212,9 +212,39 @@ std::uint32_t GuestMachine::start(const ExecRequest& request, const std::string&
 }
 
 StreamOutcome GuestMachine::run(const ExecRequest& request, const std::string& input) {
-  const auto stream = start(request, input);
+  return finish(start(request, input));
+}
+
+StreamOutcome& GuestMachine::finish(std::uint32_t stream) {
   until([&] { return outcomes_[stream].ended(); });
   return outcomes_[stream];
+}
+
+StreamOutcome& GuestMachine::finish(const Result<std::uint32_t>& stream) {
+  if (!stream) throw std::runtime_error(describe(stream.error()));
+  return finish(*stream);
+}
+
+void GuestMachine::send(std::uint32_t stream, std::string_view bytes) {
+  constexpr std::size_t piece = 1 << 20;
+  for (std::size_t at = 0; at < bytes.size() && !outcomes_[stream].ended(); at += piece) {
+    if (auto sent = session_->write_stdin(stream, bytes.substr(at, piece), false); !sent)
+      throw std::runtime_error(describe(sent.error()));
+    until([&] { return outcomes_[stream].ended() || session_->stdin_queued(stream) < piece; });
+  }
+}
+
+std::map<std::string, ProcessRecord> GuestMachine::processes() {
+  const auto& list = finish(session_->open_processes());
+  RecordReader reader;
+  reader.feed(std::as_bytes(std::span(list.out)));
+  std::map<std::string, ProcessRecord> processes;
+  while (const auto record = *reader.next()) {
+    auto process = *read_process(*record);
+    processes.emplace(process.process_id, process);
+  }
+  if (!reader.finish()) throw std::runtime_error("a cut-off record");
+  return processes;
 }
 
 void GuestMachine::until(const std::function<bool()>& done, std::chrono::seconds patience) {
@@ -271,7 +301,11 @@ void GuestMachine::take(const ChannelEvent& event) {
   if (std::holds_alternative<Thawed>(event)) ++thawed;
   if (const auto* answer = std::get_if<Pong>(&event)) pong = *answer;
   if (const auto* answer = std::get_if<GuestStats>(&event)) stats = *answer;
-  if (const auto* opened = std::get_if<Opened>(&event)) outcomes_[opened->stream].pid = opened->pid;
+  if (const auto* opened = std::get_if<Opened>(&event)) {
+    outcomes_[opened->stream].pid = opened->pid;
+    outcomes_[opened->stream].opened = *opened;
+  }
+  if (const auto* gap = std::get_if<OutputGap>(&event)) outcomes_[gap->stream].gaps.push_back(gap->offset);
   if (const auto* exit = std::get_if<StreamExit>(&event)) outcomes_[exit->stream].exit = *exit;
   if (const auto* error = std::get_if<StreamError>(&event)) {
     if (error->stream == 0)
@@ -283,6 +317,8 @@ void GuestMachine::take(const ChannelEvent& event) {
     auto& outcome = outcomes_[data->stream];
     (data->part == StreamPart::stdout_part ? outcome.out : outcome.err)
         .append(reinterpret_cast<const char*>(data->bytes.data()), data->bytes.size());
+    if (outcome.parts.empty() || outcome.parts.back() != data->part) outcome.parts.push_back(data->part);
+    outcome.last |= data->last && data->part == StreamPart::stdout_part;
     if (grants) session_->grant(data->stream, static_cast<std::uint32_t>(data->bytes.size()));
   }
 }

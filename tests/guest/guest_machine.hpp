@@ -11,6 +11,7 @@
 
 #include "config/child_process.hpp"
 #include "config/unique_fd.hpp"
+#include "pipeline/boot/channel/records.hpp"
 #include "pipeline/boot/channel/session.hpp"
 
 namespace nanobox::test {
@@ -19,6 +20,10 @@ namespace nanobox::test {
 struct StreamOutcome {
   std::uint32_t pid = 0;
   std::string out, err;
+  std::optional<Opened> opened;
+  std::vector<StreamPart> parts;  ///< in the order in which they came, each once in a row
+  std::vector<std::uint64_t> gaps;
+  bool last = false;  ///< stdout's end was told
   std::optional<StreamExit> exit;
   std::optional<StreamError> error;
   bool ended() const { return exit || error; }
@@ -56,6 +61,13 @@ public:
   /// busybox' shell with that script
   StreamOutcome shell(const std::string& script) { return run({.argv = {"/bin/sh", "-c", script}}); }
   StreamOutcome& outcome(std::uint32_t stream) { return outcomes_[stream]; }
+  /// Waits for the stream's end.
+  StreamOutcome& finish(std::uint32_t stream);
+  StreamOutcome& finish(const Result<std::uint32_t>& stream);
+  /// Sends all of it to the stream, without ending it.
+  void send(std::uint32_t stream, std::string_view bytes);
+  /// The commands that the guest knows, by their id.
+  std::map<std::string, ProcessRecord> processes();
 
   /// Moves bytes until `done`; throws after `patience`.
   void until(const std::function<bool()>& done, std::chrono::seconds patience = std::chrono::seconds(60));

@@ -4,27 +4,11 @@
 
 #include "guest/embedded_init.hpp"
 #include "guest/protocol.h"
-#include "tests/guest/guest_machine.hpp"
+#include "tests/guest/ready_guest.hpp"
 
 using namespace nanobox;
 using namespace nanobox::test;
 using namespace std::chrono_literals;
-
-namespace {
-
-/// A machine whose guest is configured.
-struct ReadyGuest : GuestMachine {
-  ReadyGuest() {
-    open_session(false);
-    configure();
-  }
-};
-
-ExecRequest shell_request(const std::string& script) {
-  return {.argv = {"/bin/sh", "-c", script}};
-}
-
-}  // namespace
 
 TEST_CASE("init is small enough to be in every image", "[guest]") {
   CHECK(embedded_init().size() < 300 * 1024);
@@ -108,7 +92,7 @@ TEST_CASE_METHOD(ReadyGuest, "a stream without credit stops alone", "[guest]") {
   session().grant(flood, 1000);
   until([&] { return outcome(flood).out.size() == NANOBOX_INITIAL_CREDIT + 1000; });
   session().close(flood);
-  CHECK(shell("pidof cat").exit->exit_code == 1);
+  CHECK(shell("while pidof cat; do :; done; echo gone").out.ends_with("gone\n"));
 }
 
 TEST_CASE_METHOD(ReadyGuest, "megabytes go in and out whole", "[guest]") {
@@ -126,9 +110,28 @@ TEST_CASE_METHOD(ReadyGuest, "a deadline ends a command and all it started", "[g
   request.deadline_ms = 300;
   const auto outcome = run(request);
   CHECK(outcome.exit->timed_out);
-  CHECK(outcome.exit->signal == SIGKILL);
+  CHECK(outcome.exit->signal == SIGTERM);
   CHECK(shell("pidof sleep").exit->exit_code == 1);
   CHECK_FALSE(shell("exit 0").exit->timed_out);
+}
+
+TEST_CASE_METHOD(ReadyGuest, "TERM comes first, KILL two seconds later", "[guest]") {
+  ExecRequest heeding = shell_request("trap 'echo bye; exit 9' TERM; while :; do sleep 0.1; done");
+  ExecRequest stubborn = shell_request("trap '' TERM; echo ready; while :; do sleep 0.1; done");
+  heeding.deadline_ms = stubborn.deadline_ms = 4000;
+  const auto heeded = run(heeding);
+  CHECK(heeded.out == "bye\n");
+  CHECK(heeded.exit->exit_code == 9);
+  CHECK(heeded.exit->timed_out);
+  const auto ignored = run(stubborn);
+  CHECK(ignored.exit->signal == SIGKILL);
+  CHECK(ignored.exit->timed_out);
+
+  const auto closed =
+      start(shell_request("trap 'echo bye >/tmp/said; exit' TERM; echo ready; while :; do sleep 0.1; done"));
+  until([&] { return outcome(closed).out == "ready\n"; });
+  session().close(closed);
+  CHECK(shell("while [ ! -e /tmp/said ]; do sleep 0.1; done; cat /tmp/said").out == "bye\n");
 }
 
 TEST_CASE_METHOD(ReadyGuest, "signals reach the command, closing ends it", "[guest]") {
@@ -143,7 +146,7 @@ TEST_CASE_METHOD(ReadyGuest, "signals reach the command, closing ends it", "[gue
   const auto sleeping = start(shell_request("sleep 1000 & sleep 1000"));
   until([&] { return outcome(sleeping).pid != 0; });
   session().close(sleeping);
-  CHECK(shell("pidof sleep").exit->exit_code == 1);
+  CHECK(shell("while pidof sleep; do :; done; echo gone").out.ends_with("gone\n"));
   session().ask_stats();
   until([&] { return stats.has_value(); });
   CHECK(stats->commands == 0);
@@ -200,7 +203,7 @@ TEST_CASE_METHOD(ReadyGuest, "a host that died mid-frame comes back", "[guest]")
   SECTION("there is nothing to attach to under a wrong number") {
     const auto attached = session().open_attach(1);
     until([&] { return outcome(attached).ended(); });
-    CHECK(outcome(attached).error->reason == NANOBOX_REASON_BAD_REQUEST);
+    CHECK(outcome(attached).error->reason == NANOBOX_REASON_PROCESS_NOT_FOUND);
   }
 }
 
