@@ -1,5 +1,5 @@
-/* An init that is none: -DSILENT never gets ready; -DPANICS ends at once, which panics the kernel; -DMUTE gets ready and
- * answers HELLO, and nothing after that. */
+/* An init that is none: -DSILENT never gets ready; -DPANICS ends at once, which panics the kernel; -DMUTE gets ready
+ * and answers HELLO, and nothing after that. */
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* Stands in PATH for QEMU. A probe goes on to the real one; started for a sandbox it never answers, or with -DDIES ends. */
+/* Stands in PATH for QEMU. A probe goes on to the real one; started for a sandbox it never answers, or with -DDIES
+ * ends. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,8 +1,8 @@
 #include <catch2/catch.hpp>
 
+#include "config/utf8.hpp"
 #include "http/json/document.hpp"
 #include "http/json/reader.hpp"
-#include "config/utf8.hpp"
 #include "http/json/text.hpp"
 #include "http/json/writer.hpp"
 

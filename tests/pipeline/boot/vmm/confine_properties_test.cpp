@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <set>
 #include <sstream>
+#include <thread>
 
 #include "tests/pipeline/boot/vmm/confine_fixture.hpp"
 
@@ -103,6 +105,10 @@ TEST_CASE_METHOD(ConfineFixture, "a VMM is the kernel's first choice when memory
 TEST_CASE_METHOD(ConfineFixture, "the tiny parent has no capabilities either, and is small", "[confine]") {
   const auto process = spawn(spec("tiny", {"wait"}));
   const auto parent = process.identity().parent.pid;
+  // It gives them up right after it has told us of the VMM, for until then it may have to end it.
+  const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (status_field(parent, "CapPrm") != "0000000000000000" && std::chrono::steady_clock::now() < patience)
+    std::this_thread::yield();
   CHECK(status_field(parent, "CapEff") == "0000000000000000");
   CHECK(status_field(parent, "CapPrm") == "0000000000000000");
   CHECK(status_field(parent, "NoNewPrivs") == "1");
