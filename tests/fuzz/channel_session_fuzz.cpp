@@ -4,7 +4,43 @@
 #include <map>
 
 #include "guest/protocol.h"
+#include "pipeline/boot/channel/records.hpp"
+#include "pipeline/boot/channel/refusal.hpp"
 #include "pipeline/boot/channel/session.hpp"
+
+namespace {
+
+constexpr std::uint32_t kStreams = 6;
+
+// One stream of every form: with input, without it, ended by OPENED, and lists of records.
+void open_streams(nanobox::ChannelSession& session) {
+  const auto must_open = [](const auto& opened) {
+    if (!opened) std::abort();
+  };
+  for (const bool last : {false, true}) {
+    const auto opened = session.open_exec({.argv = {"cat"}});
+    if (!opened || !session.write_stdin(*opened, "some input", last)) std::abort();
+  }
+  must_open(session.open_exec({.argv = {"cat"}, .process_id = "pr-1", .detached = true}));
+  must_open(session.open_attach({.process_id = "pr-1"}));
+  must_open(session.open_file_list({.path = "/tmp"}));
+  if (session.open_processes() != kStreams) std::abort();
+}
+
+// Whatever the streams carry, it is read as both kinds of record.
+void read_records(nanobox::RecordReader& reader, std::span<const std::byte> bytes) {
+  reader.feed(bytes);
+  while (true) {
+    const auto record = reader.next();
+    if (!record || !*record) return;
+    if ((*record)->size() > NANOBOX_RECORD_MAX) std::abort();
+    if (const auto file = nanobox::read_file_entry(**record); file && file->name.find('/') != std::string::npos)
+      std::abort();
+    (void)nanobox::read_process(**record);
+  }
+}
+
+}  // namespace
 
 // Whatever a guest sends, the session ends with an error or holds to its credit. The first byte says how the rest
 // comes: raw or as the payloads of well-formed frames, which the checksum would keep a fuzzer from, and in pieces of
@@ -30,7 +66,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       nanobox::append_frame(stream, {.type = at(0),
                                      .flags = static_cast<std::uint8_t>(at(1) & 3),
                                      .part = static_cast<std::uint16_t>(at(2) & 3),
-                                     .stream = at(3) & 3U,
+                                     .stream = at(3) & 7U,
                                      .payload = input.subspan(5, length)});
       input = input.subspan(5 + length);
     }
@@ -38,19 +74,23 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     stream.assign(input.begin(), input.end());
   }
   std::map<std::uint32_t, std::size_t> received;
-  for (int i = 0; i < 2; ++i)
-    if (const auto opened = session.open_exec({.argv = {"cat"}}))
-      if (!session.write_stdin(*opened, "some input", i == 1)) std::abort();
+  std::map<std::uint32_t, nanobox::RecordReader> readers;
+  open_streams(session);
   for (std::size_t done = 0; done < stream.size(); done += piece) {
     const auto events = session.feed(std::span(stream).subspan(done, std::min(piece, stream.size() - done)));
     if (!events) {
       if (session.feed({})) std::abort();
       return 0;
     }
-    for (const auto& event : *events)
-      if (const auto* bytes = std::get_if<nanobox::StreamData>(&event))
-        if ((received[bytes->stream] += bytes->bytes.size()) > NANOBOX_INITIAL_CREDIT || bytes->stream > 2)
-          std::abort();
+    for (const auto& event : *events) {
+      if (const auto* error = std::get_if<nanobox::StreamError>(&event))
+        (void)nanobox::refusal_of(*error, "read the file", "/x");
+      const auto* bytes = std::get_if<nanobox::StreamData>(&event);
+      if (bytes == nullptr) continue;
+      if ((received[bytes->stream] += bytes->bytes.size()) > NANOBOX_INITIAL_CREDIT || bytes->stream > kStreams)
+        std::abort();
+      read_records(readers[bytes->stream], bytes->bytes);
+    }
   }
   return 0;
 }

@@ -23,6 +23,12 @@ void look_at(std::uint8_t type, std::uint8_t, std::uint16_t, std::uint32_t, cons
     (void)tlv_u32(&entry);
     (void)tlv_u64(&entry);
   }
+  const tlv_reader whole{payload, payload + length};
+  for (const std::uint16_t tag : {NANOBOX_TAG_KIND, NANOBOX_TAG_PROCESS_ID, NANOBOX_TAG_OFFSET, NANOBOX_TAG_PORT}) {
+    (void)tlv_find_u32(whole, tag);
+    (void)tlv_find_u64(whole, tag);
+    if (tlv_has(whole, tag) && (!tlv_find(whole, tag, &entry) || entry.tag != tag)) std::abort();
+  }
 }
 
 }  // namespace

@@ -46,6 +46,11 @@ CommandSpec warmup_command_spec();
 CommandSpec ps_command_spec();
 CommandSpec create_command_spec();
 CommandSpec exec_command_spec();
+CommandSpec shell_command_spec();
+CommandSpec attach_command_spec();
+CommandSpec kill_command_spec();
+CommandSpec cp_command_spec();
+CommandSpec port_forward_command_spec();
 CommandSpec rm_command_spec();
 CommandSpec templates_command_spec();
 CommandSpec logs_command_spec();
@@ -53,9 +58,13 @@ CommandSpec doctor_command_spec();
 CommandSpec nodes_command_spec();
 CommandSpec stats_command_spec();
 
-/// Options that several commands share.
+/// Options that all commands share.
+std::vector<Option> with_server(std::vector<Option> options);
+/// The same, and --json.
 std::vector<Option> with_common(std::vector<Option> options);
 std::vector<Option> size_options();
+/// How a command inside is run: environment, folder, user, deadline, stdin, terminal, detached.
+std::vector<Option> exec_options();
 
 /// Exit code of run and exec where nanobox failed, not the command (as docker's).
 inline constexpr int kOwnFailure = 125;

@@ -1,7 +1,6 @@
-#include <unistd.h>
-
 #include "config/id.hpp"
 #include "tools/nanobox/command.hpp"
+#include "tools/nanobox/exec_call.hpp"
 #include "tools/nanobox/json.hpp"
 #include "tools/nanobox/output.hpp"
 #include "tools/nanobox/sandbox_calls.hpp"
@@ -15,6 +14,8 @@ using namespace std::chrono_literals;
 
 /// A sandbox whose client dies without a word lives no longer than this.
 constexpr std::uint64_t kLeaseSec = 300;
+/// One that is left with a command in it.
+constexpr std::uint64_t kDetachedSec = 86'400;
 constexpr std::string_view kRunMark = "nanobox-run";
 
 /// Ends this run's sandbox, also one whose creation was interrupted before its id was known.
@@ -125,19 +126,25 @@ std::vector<std::string> image_command(const rapidjson::Value& entry) {
   return command;
 }
 
+Result<void> print_detached(const Session& session, const std::string& sandbox_id, const std::string& process_id) {
+  if (session.json())
+    return print_json("{\"sandbox_id\": \"" + sandbox_id + "\", \"process_id\": \"" + process_id + "\"}");
+  tell("nanobox: 'nanobox attach " + sandbox_id + " " + process_id + "' shows its output, 'nanobox rm " + sandbox_id +
+       "' ends it; else it ends in a day");
+  return print_text(sandbox_id + " " + process_id + "\n");
+}
+
 Result<int> run(Session& session) {
   const auto& args = session.arguments;
   const auto& image = args.words.front();
+  auto call = NANOBOX_TRY(read_exec_call(session));
+  const bool detach = args.has("detach");
   CreateCall create{.template_name = "",
                     .sizes = NANOBOX_TRY(read_sizes(args)),
-                    .env = {},
+                    .env = call.env,
                     .metadata = {},
-                    .timeout_sec = kLeaseSec,
+                    .timeout_sec = detach ? kDetachedSec : kLeaseSec,
                     .network_mode = args.value("network").value_or("")};
-  create.env = NANOBOX_TRY(read_variables(args.values("env"), session.environment));
-  const auto timeout_sec = NANOBOX_TRY(number_option(args, "timeout", 1, 604'800));
-  std::optional<std::string> input;
-  if (args.has("stdin")) input = NANOBOX_TRY(read_stdin());
 
   const auto server = NANOBOX_TRY(session.server(true));
   ApiClient client(server.address, &session.interruption);
@@ -154,23 +161,25 @@ Result<int> run(Session& session) {
 
   RunSandbox sandbox(server.address, session.interruption);
   NANOBOX_TRY(sandbox.create(client, create));
+  call.sandbox_id = sandbox.id();
+  call.command = std::move(command);
+  if (detach) {
+    const auto started = NANOBOX_TRY(exec_detached(client, call));
+    sandbox.keep();
+    NANOBOX_TRY(print_detached(session, sandbox.id(), json_text(started.json(), "process_id")));
+    return 0;
+  }
   ApiClient keeper(server.address, nullptr);
-  ExecCall call{.sandbox_id = sandbox.id(),
-                .command = std::move(command),
-                .env = create.env,
-                .cwd = args.value("cwd").value_or(""),
-                .user = args.value("user").value_or(""),
-                .stdin_text = std::move(input),
-                .timeout_ms = timeout_sec.value_or(0) * 1000,
-                .json = session.json()};
   call.tick_every = std::chrono::seconds{kLeaseSec / 3};
   call.tick = [&] {
     (void)keeper.send({.method = "POST",
                        .path = sandbox_path(sandbox.id()) + "/keepalive",
                        .body = "{\"timeout_sec\":" + std::to_string(kLeaseSec) + "}",
-                       .patience = 10s});
+                       .patience = 3s});
   };
-  const auto code = NANOBOX_TRY(exec_and_print(client, call));
+  const auto code = NANOBOX_TRY(args.has("tty")  ? exec_in_terminal(server.address, session.interruption, call)
+                                : session.json() ? exec_as_json(client, call)
+                                                 : exec_streamed(client, call));
   if (args.has("keep")) {
     sandbox.keep();
     tell("nanobox: " + sandbox.id() + " lives on for " + std::to_string(kLeaseSec) + " s; 'nanobox exec " +
@@ -183,13 +192,8 @@ Result<int> run(Session& session) {
 
 CommandSpec run_command_spec() {
   auto options = size_options();
-  options.insert(options.end(), {{"env", 'e', "NAME=VALUE",
-                                  "a variable for the command (NAME alone passes yours on); may be repeated"},
-                                 {"cwd", 'w', "DIR", "the folder inside to run in"},
-                                 {"user", 'u', "USER", "the user inside to run as"},
-                                 {"timeout", 't', "SECONDS", "end the command after this long (exit code 124)"},
-                                 {"network", 0, "MODE", "isolated, internal or internet"},
-                                 {"stdin", 'i', "", "give our stdin to the command"},
+  for (const auto& option : exec_options()) options.push_back(option);
+  options.insert(options.end(), {{"network", 0, "MODE", "isolated, internal or internet"},
                                  {"pull", 0, "", "ask the registry whether the image has changed"},
                                  {"keep", 0, "", "leave the sandbox running, and say its id"}});
   return {.name = "run",
@@ -197,13 +201,16 @@ CommandSpec run_command_spec() {
           .summary = "run a command in a new sandbox made from an image",
           .lesson =
               "Pulls the image and makes a template of it the first time (with progress), boots a microVM from it,\n"
-              "runs the command in it, prints its output, ends the VM, and exits with the command's exit code.\n"
+              "runs the command in it, passes its output on as it comes, ends the VM, and exits with the command's\n"
+              "exit code.\n"
               "Where no server answers, it starts one for itself and stops it afterwards; what it pulled stays.\n"
               "Without a command the image's own is run. Options come before the image.\n\n"
               "  nanobox run busybox -- echo hello\n"
               "  nanobox run --memory 1G --env LEVEL=3 node:22-alpine node -e 'console.log(process.env.LEVEL)'\n"
               "  nanobox run oci:/images/app:1 -- /app --check\n"
-              "  tar c . | nanobox run -i busybox -- wc -c\n\n"
+              "  tar c . | nanobox run -i busybox -- wc -c\n"
+              "  nanobox run -it busybox                       a shell in a terminal (see nanobox shell --help)\n"
+              "  nanobox run -d busybox -- httpd -f            left running: prints the ids of sandbox and process\n\n"
               "Exit codes: the command's own; 124 its deadline ended it; 125 nanobox failed; 130 Ctrl-C.",
           .options = with_common(std::move(options)),
           .order = WordOrder::command_last,

@@ -2,6 +2,8 @@
 #include "tools/nanobox/json.hpp"
 #include "tools/nanobox/listing.hpp"
 #include "tools/nanobox/output.hpp"
+#include "tools/nanobox/process_follower.hpp"
+#include "tools/nanobox/process_list.hpp"
 #include "tools/nanobox/sandbox_calls.hpp"
 #include "tools/nanobox/table.hpp"
 
@@ -20,6 +22,7 @@ std::string boot_text(const rapidjson::Value& sandbox) {
 }
 
 Result<int> list_sandboxes(Session& session) {
+  if (!session.arguments.words.empty()) return list_processes(session);
   const auto server = NANOBOX_TRY(session.server());
   ApiClient client(server.address, &session.interruption);
   std::string path = "/api/v1/sandboxes";
@@ -66,22 +69,6 @@ Result<int> create(Session& session) {
   return 0;
 }
 
-Result<int> exec(Session& session) {
-  const auto& args = session.arguments;
-  ExecCall call{.sandbox_id = args.words.front(),
-                .command = {args.words.begin() + 1, args.words.end()},
-                .env = NANOBOX_TRY(read_variables(args.values("env"), session.environment)),
-                .cwd = args.value("cwd").value_or(""),
-                .user = args.value("user").value_or(""),
-                .stdin_text = std::nullopt,
-                .timeout_ms = NANOBOX_TRY(number_option(args, "timeout", 1, 604'800)).value_or(0) * 1000,
-                .json = session.json()};
-  if (args.has("stdin")) call.stdin_text = NANOBOX_TRY(read_stdin());
-  const auto server = NANOBOX_TRY(session.server());
-  ApiClient client(server.address, &session.interruption);
-  return exec_and_print(client, call);
-}
-
 Result<int> remove(Session& session) {
   const auto server = NANOBOX_TRY(session.server());
   ApiClient client(server.address, &session.interruption);
@@ -112,10 +99,20 @@ Result<int> remove(Session& session) {
 }
 
 Result<int> show_logs(Session& session) {
+  const auto& args = session.arguments;
+  const auto& id = args.words.front();
+  const std::string source = args.has("init") ? "init" : "console";
   const auto server = NANOBOX_TRY(session.server());
   ApiClient client(server.address, &session.interruption);
-  const auto answer =
-      NANOBOX_TRY(client.ask({.method = "GET", .path = sandbox_path(session.arguments.words.front()) + "/logs"}));
+  if (args.has("follow"))
+    return follow(client, {.request = {.method = "GET",
+                                       .path = sandbox_path(id) + "/logs?follow=1&source=" + source,
+                                       .body = "",
+                                       .patience = std::chrono::milliseconds{0},
+                                       .accept = "text/event-stream"},
+                           .sandbox_id = id,
+                           .is_log = true});
+  const auto answer = NANOBOX_TRY(client.ask({.method = "GET", .path = sandbox_path(id) + "/logs?source=" + source}));
   NANOBOX_TRY(print_text(answer.body));
   return 0;
 }
@@ -124,16 +121,18 @@ Result<int> show_logs(Session& session) {
 
 CommandSpec ps_command_spec() {
   return {.name = "ps",
-          .usage = "",
-          .summary = "list sandboxes",
+          .usage = "[SANDBOX]",
+          .summary = "list sandboxes, or the processes of one",
           .lesson =
-              "Shows your sandboxes: their state, size, how they booted and when they expire.\n\n"
+              "Shows your sandboxes: their state, size, how they booted and when they expire. With the id of one:\n"
+              "the commands started in it that are still known, for 'nanobox attach' and 'nanobox kill'.\n\n"
               "  nanobox ps\n"
+              "  nanobox ps sb-01jq…\n"
               "  nanobox ps --template node22 --status running\n"
               "  nanobox ps --json",
           .options = with_common({{"template", 0, "NAME", "only sandboxes made from this template"},
                                   {"status", 0, "STATUS", "only those that are running, failed, …"}}),
-          .most_words = 0,
+          .most_words = 1,
           .run = list_sandboxes};
 }
 
@@ -157,29 +156,6 @@ CommandSpec create_command_spec() {
           .run = create};
 }
 
-CommandSpec exec_command_spec() {
-  return {
-      .name = "exec",
-      .usage = "SANDBOX [--] COMMAND [ARG…]",
-      .summary = "run a command in a running sandbox",
-      .lesson =
-          "Runs the command, prints its output to stdout and stderr, and exits with its exit code.\n"
-          "Options come before the sandbox.\n\n"
-          "  nanobox exec sb-01jq… -- ls -l /\n"
-          "  nanobox exec --cwd /app --user node sb-01jq… npm test\n"
-          "  nanobox exec -i sb-01jq… sh < script.sh\n\n"
-          "Exit codes: the command's own; 124 its deadline ended it; 125 nanobox failed; 130 Ctrl-C.",
-      .options = with_common({{"env", 'e', "NAME=VALUE", "a variable (NAME alone passes yours on); may be repeated"},
-                              {"cwd", 'w', "DIR", "the folder inside to run in"},
-                              {"user", 'u', "USER", "the user inside to run as"},
-                              {"timeout", 't', "SECONDS", "end the command after this long (exit code 124)"},
-                              {"stdin", 'i', "", "give our stdin to the command"}}),
-      .order = WordOrder::command_last,
-      .least_words = 2,
-      .failure_code = kOwnFailure,
-      .run = exec};
-}
-
 CommandSpec rm_command_spec() {
   return {.name = "rm",
           .usage = "SANDBOX…",
@@ -197,9 +173,13 @@ CommandSpec logs_command_spec() {
           .usage = "SANDBOX",
           .summary = "show a sandbox's console",
           .lesson =
-              "Shows the last MiB of the VM's console: the kernel's messages, and why a sandbox failed.\n\n"
-              "  nanobox logs sb-01jq…",
-          .options = with_common({}),
+              "Shows the last MiB of the VM's console: the kernel's messages, and why a sandbox failed.\n"
+              "With --follow it goes on with what comes, until the sandbox ends or Ctrl-C.\n\n"
+              "  nanobox logs sb-01jq…\n"
+              "  nanobox logs -f sb-01jq…\n"
+              "  nanobox logs --init sb-01jq…      what NanoBox's own process inside has to say",
+          .options = with_server({{"follow", 'f', "", "go on with what comes"},
+                                  {"init", 0, "", "the log of PID 1 inside, instead of the console"}}),
           .least_words = 1,
           .most_words = 1,
           .run = show_logs};

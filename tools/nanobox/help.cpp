@@ -24,17 +24,31 @@ std::string two_columns(const std::vector<std::pair<std::string, std::string>>& 
 
 }  // namespace
 
-std::vector<Option> with_common(std::vector<Option> options) {
+std::vector<Option> with_server(std::vector<Option> options) {
   options.insert(options.end(), {{"server", 's', "URL", "the server; else NANOBOX_SERVER, else the one on this host"},
-                                 {"json", 0, "", "print the server's JSON"},
                                  {"help", 'h', "", "this text"}});
   return options;
+}
+
+std::vector<Option> with_common(std::vector<Option> options) {
+  options.push_back({"json", 0, "", "print the server's JSON"});
+  return with_server(std::move(options));
 }
 
 std::vector<Option> size_options() {
   return {{"vcpu", 'c', "COUNT", "processors, 1 to 32"},
           {"memory", 'm', "SIZE", "memory: 512M, 2G; a number alone is MiB"},
-          {"disk", 'd', "SIZE", "disk: 2G, 500M; a number alone is MiB"}};
+          {"disk", 0, "SIZE", "disk: 2G, 500M; a number alone is MiB"}};
+}
+
+std::vector<Option> exec_options() {
+  return {{"env", 'e', "NAME=VALUE", "a variable for the command (NAME alone passes yours on); may be repeated"},
+          {"cwd", 'w', "DIR", "the folder inside to run in"},
+          {"user", 'u', "USER", "the user inside to run as"},
+          {"timeout", 0, "SECONDS", "end the command after this long (exit code 124)"},
+          {"stdin", 'i', "", "send our stdin to the command while it runs"},
+          {"tty", 't', "", "run it in a terminal of its own, joined with ours; with -i for typing"},
+          {"detach", 'd', "", "leave it running, and say its process id"}};
 }
 
 std::string command_help(const CommandSpec& command) {

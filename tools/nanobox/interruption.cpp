@@ -15,6 +15,7 @@ Interruption::Interruption() {
 }
 
 Interruption::~Interruption() {
+  check();  // what still waits would end us now, in the middle of leaving
   pthread_sigmask(SIG_SETMASK, &before_, nullptr);
 }
 

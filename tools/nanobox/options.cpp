@@ -24,6 +24,57 @@ tl::unexpected<Error> unknown(const std::string& word, const std::vector<Option>
   return refuse(word, "there is no such option", near ? "did you mean " + *near + "?" : "see --help");
 }
 
+tl::unexpected<Error> needs_value(const std::string& shown, const Option& option) {
+  return refuse(shown, "it needs a value", "write " + shown + " " + std::string(option.value));
+}
+
+/// `--name`, `--name=VALUE`, `--name VALUE` at `at`, which is left at the last word taken.
+Result<void> read_long(const std::vector<std::string>& args, std::size_t& at, const std::vector<Option>& options,
+                       Arguments& parsed) {
+  const std::string& word = args[at];
+  const auto equals = word.find('=');
+  const std::string name = word.substr(2, equals == std::string::npos ? equals : equals - 2);
+  const std::string shown = "--" + name;
+  const auto option = std::ranges::find(options, std::string_view(name), &Option::name);
+  if (option == options.end()) return unknown(shown, options);
+  auto& values = parsed.options[name];
+  if (option->value.empty()) {
+    if (equals != std::string::npos) return refuse(shown, "it takes no value", "");
+    values.emplace_back();
+  } else if (equals != std::string::npos) {
+    values.push_back(word.substr(equals + 1));
+  } else if (at + 1 < args.size()) {
+    values.push_back(args[++at]);
+  } else {
+    return needs_value(shown, *option);
+  }
+  return {};
+}
+
+/// `-l`, `-lVALUE`, `-l VALUE`, and switches in one word: `-it`.
+Result<void> read_letters(const std::vector<std::string>& args, std::size_t& at, const std::vector<Option>& options,
+                          Arguments& parsed) {
+  const std::string& word = args[at];
+  for (std::size_t letter = 1; letter < word.size(); ++letter) {
+    const std::string shown = std::string("-") + word[letter];
+    const auto option = std::ranges::find(options, word[letter], &Option::letter);
+    if (option == options.end()) return unknown(word.size() == 2 ? word : shown, options);
+    auto& values = parsed.options[std::string(option->name)];
+    if (option->value.empty()) {
+      values.emplace_back();
+      continue;
+    }
+    if (letter + 1 < word.size())
+      values.push_back(word.substr(letter + 1));
+    else if (at + 1 < args.size())
+      values.push_back(args[++at]);
+    else
+      return needs_value(shown, *option);
+    break;
+  }
+  return {};
+}
+
 }  // namespace
 
 std::optional<std::string> Arguments::value(std::string_view name) const {
@@ -51,26 +102,8 @@ Result<Arguments> parse_arguments(const std::vector<std::string>& args, const st
       parsed.words.push_back(word);
       continue;
     }
-    const bool is_long = word.starts_with("--");
-    const auto equals = is_long ? word.find('=') : std::string::npos;
-    const std::string name = is_long ? word.substr(2, equals == std::string::npos ? equals : equals - 2) : "";
-    const auto option = std::ranges::find_if(options, [&](const Option& candidate) {
-      return is_long ? candidate.name == name : candidate.letter == word[1];
-    });
-    if (option == options.end()) return unknown(is_long ? "--" + name : word, options);
-    auto& values = parsed.options[std::string(option->name)];
-    const std::string shown = is_long ? "--" + name : word.substr(0, 2);
-    const bool attached = is_long ? equals != std::string::npos : word.size() > 2;
-    if (option->value.empty()) {
-      if (attached) return refuse(shown, "it takes no value", "");
-      values.emplace_back();
-    } else if (attached) {
-      values.push_back(is_long ? word.substr(equals + 1) : word.substr(2));
-    } else if (at + 1 < args.size()) {
-      values.push_back(args[++at]);
-    } else {
-      return refuse(shown, "it needs a value", "write " + shown + " " + std::string(option->value));
-    }
+    NANOBOX_TRY(word.starts_with("--") ? read_long(args, at, options, parsed)
+                                       : read_letters(args, at, options, parsed));
   }
   return parsed;
 }

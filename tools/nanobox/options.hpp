@@ -36,7 +36,8 @@ enum class WordOrder {
   command_last,  ///< the first word ends our options: what follows is a command with options of its own
 };
 
-/// Reads `--name VALUE`, `--name=VALUE`, `-nVALUE`, `-n VALUE`, `--`. "--" right after the first word is dropped.
+/// Reads `--name VALUE`, `--name=VALUE`, `-nVALUE`, `-n VALUE`, `-it` (switches in one word), `--`. "--" right after
+/// the first word is dropped.
 /// @errors invalid_value: an unknown option (the mend names the nearest), or a value too many or missing
 Result<Arguments> parse_arguments(const std::vector<std::string>& args, const std::vector<Option>& options,
                                   WordOrder order);

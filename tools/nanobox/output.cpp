@@ -1,7 +1,10 @@
 #include "tools/nanobox/output.hpp"
 
+#include <limits.h>
+#include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>
@@ -17,6 +20,29 @@ Result<void> write_all(int fd, std::string_view bytes) {
     bytes.remove_prefix(static_cast<std::size_t>(written));
   }
   return {};
+}
+
+Result<bool> write_paced(int fd, std::string_view bytes, Interruption& interruption) {
+  // A pipe that has room takes this much at once: we wait in poll, where a signal wakes us, never in write.
+  constexpr std::size_t at_once = PIPE_BUF;
+  while (!bytes.empty()) {
+    pollfd waiting[] = {{fd, POLLOUT, 0}, {interruption.fd(), POLLIN, 0}};
+    if (::poll(waiting, 2, -1) < 0 && errno != EINTR) return fail(errno_error(errno, "write", "output"));
+    if (waiting[1].revents != 0 && interruption.check())
+      return fail({.code = ErrorCode::cancelled,
+                   .attempted = "write output",
+                   .subject = "",
+                   .reason = "interrupted",
+                   .mend = ""});
+    if (waiting[0].revents == 0) continue;
+    const auto written = ::write(fd, bytes.data(), std::min(bytes.size(), at_once));
+    if (written < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    // A terminal that hung up is as gone as a pipe nobody reads.
+    if (written < 0 && (errno == EPIPE || errno == EIO)) return false;
+    if (written < 0) return fail(errno_error(errno, "write", fd == STDERR_FILENO ? "stderr" : "stdout"));
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return true;
 }
 
 Result<void> print_text(std::string_view text) {

@@ -5,11 +5,16 @@
 #include <string_view>
 
 #include "config/error.hpp"
+#include "tools/nanobox/interruption.hpp"
 
 namespace nanobox::cli {
 
 /// Writes all bytes to a descriptor; a reader that went away is success (nobody wants the rest).
 Result<void> write_all(int fd, std::string_view bytes);
+
+/// Writes all bytes at the speed of the reader, for streams that may stand still for long.
+/// @returns false: the reader went away @errors io_failed · cancelled: a signal came meanwhile
+Result<bool> write_paced(int fd, std::string_view bytes, Interruption& interruption);
 
 /// The server's JSON and a line break on stdout.
 Result<void> print_json(std::string_view json);

@@ -1,10 +1,9 @@
 #include "tools/nanobox/sandbox_calls.hpp"
 
-#include <unistd.h>
-
 #include "tools/nanobox/command.hpp"
 #include "tools/nanobox/json.hpp"
 #include "tools/nanobox/output.hpp"
+#include "tools/nanobox/process_follower.hpp"
 
 namespace nanobox::cli {
 namespace {
@@ -43,8 +42,10 @@ std::string create_body(const CreateCall& call) {
   return buffer.GetString();
 }
 
+/// @param stdin_text  nothing: it stays open
 /// @errors invalid_value where an argument is no UTF-8, which JSON cannot carry
-Result<std::string> exec_body(const ExecCall& call) {
+Result<std::string> exec_body(const ExecCall& call, const std::optional<std::string>& stdin_text,
+                              bool detached = false) {
   rapidjson::StringBuffer buffer;
   rapidjson::Writer<rapidjson::StringBuffer, rapidjson::UTF8<>, rapidjson::UTF8<>, rapidjson::CrtAllocator,
                     rapidjson::kWriteValidateEncodingFlag>
@@ -68,7 +69,11 @@ Result<std::string> exec_body(const ExecCall& call) {
   }
   if (!call.cwd.empty()) valid = put("cwd", call.cwd) && valid;
   if (!call.user.empty()) valid = put("user", call.user) && valid;
-  if (call.stdin_text) valid = put("stdin", *call.stdin_text) && valid;
+  if (stdin_text) valid = put("stdin", *stdin_text) && valid;
+  if (detached) {
+    json.Key("detached");
+    json.Bool(true);
+  }
   json.Key("timeout_ms");
   json.Uint64(call.timeout_ms);
   json.EndObject();
@@ -80,17 +85,8 @@ Result<std::string> exec_body(const ExecCall& call) {
                .mend = ""});
 }
 
-Result<void> print_stream(const rapidjson::Value& outcome, const std::string& name, int fd) {
-  const auto text = json_text(outcome, name);
-  if (json_text(outcome, name + "_encoding") != "base64") return write_all(fd, text);
-  const auto bytes = from_base64(text);
-  if (!bytes)
-    return fail({.code = ErrorCode::io_failed,
-                 .attempted = "read output",
-                 .subject = name,
-                 .reason = "the server sent no valid base64",
-                 .mend = ""});
-  return write_all(fd, *bytes);
+std::optional<std::string> no_stdin(const ExecCall& call) {
+  return call.sends_stdin ? std::nullopt : std::optional<std::string>("");
 }
 
 }  // namespace
@@ -106,32 +102,42 @@ Result<ApiAnswer> create_sandbox(ApiClient& client, const CreateCall& call) {
                      .patience = std::chrono::seconds{300}});
 }
 
-Result<int> exec_and_print(ApiClient& client, const ExecCall& call) {
+Result<int> exec_streamed(ApiClient& client, const ExecCall& call) {
+  return follow(client, {.request = {.method = "POST",
+                                     .path = sandbox_path(call.sandbox_id) + "/exec",
+                                     .body = NANOBOX_TRY(exec_body(call, no_stdin(call))),
+                                     .patience = std::chrono::milliseconds{0},
+                                     .accept = "text/event-stream"},
+                         .sandbox_id = call.sandbox_id,
+                         .sends_stdin = call.sends_stdin,
+                         .tick = call.tick,
+                         .tick_every = call.tick_every});
+}
+
+Result<int> exec_as_json(ApiClient& client, const ExecCall& call) {
+  const auto input = call.sends_stdin ? NANOBOX_TRY(read_stdin()) : "";
   const auto answer = NANOBOX_TRY(client.ask({.method = "POST",
                                               .path = sandbox_path(call.sandbox_id) + "/exec",
-                                              .body = NANOBOX_TRY(exec_body(call)),
+                                              .body = NANOBOX_TRY(exec_body(call, input)),
                                               .patience = std::chrono::milliseconds{0},
                                               .tick = call.tick,
                                               .tick_every = call.tick_every}));
   const auto outcome = answer.json();
   if (!outcome.IsObject())
     return fail({.code = ErrorCode::io_failed,
-                 .attempted = "run command",
+                 .attempted = "exec in",
                  .subject = call.sandbox_id,
                  .reason = "the server's answer is no JSON",
                  .mend = ""});
-  if (call.json) {
-    NANOBOX_TRY(print_json(answer.body));
-  } else {
-    NANOBOX_TRY(print_stream(outcome, "stdout", STDOUT_FILENO));
-    NANOBOX_TRY(print_stream(outcome, "stderr", STDERR_FILENO));
-    if (json_flag(outcome, "truncated")) tell("nanobox: the output was longer than the server keeps; it is cut");
-  }
-  if (json_flag(outcome, "timed_out")) {
-    tell("nanobox: the command was ended by its deadline");
-    return kTimedOut;
-  }
-  return static_cast<int>(json_number(outcome, "exit_code", kOwnFailure));
+  NANOBOX_TRY(print_json(answer.body));
+  return json_flag(outcome, "timed_out") ? kTimedOut : static_cast<int>(json_number(outcome, "exit_code", kOwnFailure));
+}
+
+Result<ApiAnswer> exec_detached(ApiClient& client, const ExecCall& call) {
+  return client.ask({.method = "POST",
+                     .path = sandbox_path(call.sandbox_id) + "/exec",
+                     .body = NANOBOX_TRY(exec_body(call, no_stdin(call), true)),
+                     .patience = std::chrono::seconds{60}});
 }
 
 Result<void> remove_sandbox(ApiClient& client, const std::string& id) {

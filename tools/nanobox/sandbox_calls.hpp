@@ -34,14 +34,22 @@ struct ExecCall {
   Variables env;
   std::string cwd;
   std::string user;
-  std::optional<std::string> stdin_text;
+  bool sends_stdin = false;      ///< else it reads an empty one
   std::uint64_t timeout_ms = 0;  ///< 0: none
-  bool json = false;             ///< print the answer instead of the streams
   std::function<void()> tick = {};
   std::chrono::milliseconds tick_every{0};
 };
-/// Runs it, prints its output to the right streams. @returns its exit code, `kTimedOut` where its deadline ended it
-Result<int> exec_and_print(ApiClient& client, const ExecCall& call);
+
+/// Runs it; its output goes to the right streams as it comes. @returns its exit code, `kTimedOut` where its deadline
+/// ended it
+Result<int> exec_streamed(ApiClient& client, const ExecCall& call);
+
+/// Runs it and prints the server's answer, with all of its output, as JSON. @returns as above
+Result<int> exec_as_json(ApiClient& client, const ExecCall& call);
+
+/// Starts it and leaves it. With `sends_stdin` its stdin stays open for others to write to.
+/// @returns the server's answer, with the `process_id`
+Result<ApiAnswer> exec_detached(ApiClient& client, const ExecCall& call);
 
 /// Ends a sandbox; one that is gone already is success.
 Result<void> remove_sandbox(ApiClient& client, const std::string& id);

@@ -1,70 +1,10 @@
-#include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
-#include <sys/inotify.h>
-#include <unistd.h>
 
-#include <catch2/catch.hpp>
-#include <fstream>
 #include <future>
-#include <iterator>
 
-#include "config/child_process.hpp"
-#include "config/settings.hpp"
+#include "tests/tools/client/client_fixture.hpp"
 
 using namespace nanobox;
-using namespace std::chrono_literals;
-
-namespace {
-
-/// The built client in a folder of its own, with the stand-in as its nanoboxd.
-class Client {
-public:
-  Client() {
-    std::string name = std::filesystem::temp_directory_path() / "nanobox-client-XXXXXX";
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    folder_ = name;
-    std::filesystem::create_directory(folder_ / "bin");
-    std::filesystem::create_directory(data());
-    // A client beside no nanoboxd: the one in PATH, the stand-in, is taken.
-    std::filesystem::copy_file(NANOBOX_PROGRAM, folder_ / "bin/nanobox");
-  }
-  ~Client() {
-    CHECK_FALSE(server_runs());
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
-
-  Command command(std::vector<std::string> args, const std::vector<std::string>& more_env = {}) const {
-    std::vector<std::string> env = {"PATH=" NANOBOX_STAND_IN ":/usr/bin:/bin", "NANOBOX_DATA=" + data().string()};
-    env.insert(env.end(), more_env.begin(), more_env.end());
-    return {.program = folder_ / "bin/nanobox", .arguments = std::move(args), .env = env, .descriptors = {}};
-  }
-
-  CommandOutput run(std::vector<std::string> args, const std::vector<std::string>& more_env = {}) const {
-    return run_command(command(std::move(args), more_env), 60s).value();
-  }
-
-  /// Whether the private server holds its folder.
-  bool server_runs() const { return std::filesystem::exists(private_folder() / "address"); }
-  std::string requests() const {
-    std::ifstream file(private_folder() / "requests.log");
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
-  std::size_t count(std::string_view what) const {
-    const auto all = requests();
-    std::size_t times = 0;
-    for (auto at = all.find(what); at != std::string::npos; at = all.find(what, at + 1)) ++times;
-    return times;
-  }
-  std::filesystem::path data() const { return folder_ / "data"; }
-  std::filesystem::path private_folder() const { return data() / "client"; }
-
-private:
-  std::filesystem::path folder_;
-};
-
-}  // namespace
 
 TEST_CASE_METHOD(Client, "run without a server starts one, does everything, and stops it", "[client]") {
   const auto done = run({"run", "-e", "WHO=you", "node:22", "--", "sh", "-c", "echo hi $WHO; echo no >&2; exit 7"});
@@ -90,7 +30,7 @@ TEST_CASE_METHOD(Client, "without a command the image's own is run", "[client]")
 
 TEST_CASE_METHOD(Client, "a command that is not there, or past its deadline, has the shell's exit code", "[client]") {
   CHECK(run({"run", "x", "/nowhere"}).exit.exit_code == 127);
-  CHECK(run({"run", "-t", "1", "x", "sleep", "30"}).exit.exit_code == 124);
+  CHECK(run({"run", "--timeout", "1", "x", "sleep", "30"}).exit.exit_code == 124);
 }
 
 TEST_CASE_METHOD(Client, "a failing warmup says why and exits with 125", "[client]") {
@@ -126,16 +66,10 @@ TEST_CASE_METHOD(Client, "clients that run at once share one server", "[client]"
 
 TEST_CASE_METHOD(Client, "Ctrl-C ends the sandbox and the server, and says so by 130", "[client]") {
   const auto ready = data() / "ready";
-  const UniqueFd changes{::inotify_init1(IN_CLOEXEC)};
-  REQUIRE(::inotify_add_watch(changes.get(), data().c_str(), IN_CREATE) >= 0);
+  FolderWatch watch(data());
   auto child =
       ChildProcess::spawn(command({"run", "x", "--", "sh", "-c", "touch " + ready.string() + "; sleep 2"})).value();
-  while (!std::filesystem::exists(ready)) {
-    pollfd waiting{changes.get(), POLLIN, 0};
-    REQUIRE(::poll(&waiting, 1, 60'000) == 1);
-    char events[4096];
-    REQUIRE(::read(changes.get(), events, sizeof events) > 0);
-  }
+  watch.until_there(ready);
   child.signal(SIGINT);
   CHECK(child.wait(60s).value().exit_code == 130);
   CHECK(count("DELETE /api/v1/sandboxes/sb-0") == 1);
@@ -166,8 +100,8 @@ TEST_CASE_METHOD(Client, "only this user may read the private server's key", "[c
 
 TEST_CASE_METHOD(Client, "every command teaches by --help", "[client]") {
   const auto all = run({"--help"}).out;
-  for (const char* name :
-       {"run", "warmup", "ps", "create", "exec", "rm", "logs", "templates", "doctor", "nodes", "stats"}) {
+  for (const char* name : {"run", "exec", "shell", "ps", "attach", "kill", "cp", "port-forward", "logs", "create", "rm",
+                           "warmup", "templates", "doctor", "nodes", "stats"}) {
     CHECK(all.find(std::string("\n  ") + name + " ") != std::string::npos);
     const auto help = run({name, "--help"});
     CHECK(help.exit.exit_code == 0);

@@ -1,13 +1,18 @@
 #include <catch2/catch.hpp>
 
 #include "config/clock.hpp"
+#include "tools/nanobox/escape_keys.hpp"
 #include "tools/nanobox/event_stream.hpp"
+#include "tools/nanobox/guest_path.hpp"
 #include "tools/nanobox/json.hpp"
 #include "tools/nanobox/options.hpp"
 #include "tools/nanobox/output.hpp"
+#include "tools/nanobox/port_forward.hpp"
+#include "tools/nanobox/screen_state.hpp"
 #include "tools/nanobox/server_address.hpp"
 #include "tools/nanobox/table.hpp"
 #include "tools/nanobox/template_name.hpp"
+#include "tools/nanobox/terminal_session.hpp"
 #include "tools/nanobox/warmup_progress.hpp"
 
 using namespace nanobox;
@@ -51,6 +56,18 @@ TEST_CASE("options are read in each of their forms", "[client]") {
   CHECK(args.values("env") == Words{"A=1", "B=2"});
   CHECK(args.has("keep"));
   CHECK(args.words == Words{"image", "--env"});
+}
+
+TEST_CASE("switches may stand in one word, and the last option in it may have a value", "[client]") {
+  const std::vector<Option> options = {{"stdin", 'i', "", ""}, {"tty", 't', "", ""}, {"user", 'u', "USER", ""}};
+  const auto read = [&](const Words& args) { return parse_arguments(args, options, WordOrder::command_last); };
+  const auto both = read({"-it", "sb", "sh", "-it"}).value();
+  CHECK((both.has("stdin") && both.has("tty")));
+  CHECK(both.words == Words{"sb", "sh", "-it"});
+  CHECK(read({"-itu", "node", "sb"}).value().value("user") == "node");
+  CHECK(read({"-tunode", "sb"}).value().value("user") == "node");
+  CHECK(read({"-tx", "sb"}).error().subject == "-x");
+  CHECK(read({"-tu"}).error().mend == "write -u USER");
 }
 
 TEST_CASE("behind the image everything is the command's, with or without --", "[client]") {
@@ -131,6 +148,89 @@ TEST_CASE("progress shows stages and the layers of the one that runs", "[client]
   rapidjson::Document odd;
   odd.Parse(R"({"stages":[1,{"name":3,"status":"running","bytes":-5,"layers":[null]}]})");
   CHECK_NOTHROW(progress_lines(odd));
+}
+
+TEST_CASE("a tilde at the beginning of a line is for nanobox, elsewhere for the session", "[client]") {
+  EscapeKeys keys;
+  CHECK(keys.take("ls ~.\r").bytes == "ls ~.\r");
+  CHECK(keys.take("~").bytes.empty());
+  CHECK(keys.take("~x").bytes == "~x");
+  CHECK(keys.take("\r~/bin\r").bytes == "\r~/bin\r");
+  const auto explained = keys.take("~?");
+  CHECK((explained.explain && explained.bytes.empty()));
+  CHECK(keys.take("~\x1a").suspend);
+  const auto left = keys.take("a\n~.rest");
+  CHECK(left.leave);
+  CHECK(left.bytes == "a\n");
+  CHECK(EscapeKeys().take("~.").leave);
+}
+
+TEST_CASE("an editor's screen is left where the session ends in it, however its bytes were cut", "[client]") {
+  const std::string enters = "vi\x1b[?1049h~", leaves = "\x1b[?1049l$ ";
+  for (std::size_t cut = 0; cut <= enters.size(); ++cut) {
+    ScreenState screen;
+    screen.drawn(std::string_view(enters).substr(0, cut));
+    screen.drawn(std::string_view(enters).substr(cut));
+    CHECK(screen.tidy_up().starts_with("\x1b[?1049l"));
+    screen.drawn(leaves);
+    CHECK_FALSE(screen.tidy_up().starts_with("\x1b[?1049l"));
+  }
+}
+
+TEST_CASE("a session's exit code is read from the close reason, or not at all", "[client]") {
+  CHECK(exit_code_of("exit 0") == 0);
+  CHECK(exit_code_of("exit 130") == 130);
+  for (const char* reason : {"", "exit", "exit ", "exit x", "exit 1x", "exit -1", "exit 256", "ended"})
+    CHECK_FALSE(exit_code_of(reason));
+}
+
+TEST_CASE("a terminal's path carries command, user, folder and variables", "[client]") {
+  const auto path = terminal_path(
+      {.sandbox_id = "sb-1", .command = {"sh", "-c", "a&b"}, .env = {{"TERM", "dumb"}}, .cwd = "/t m", .user = "node"},
+      100, 30);
+  CHECK(path ==
+        "/api/v1/sandboxes/sb-1/terminal?cols=100&rows=30&command=sh&arg=-c&arg=a%26b&user=node&cwd=%2Ft%20m"
+        "&env=TERM%3Ddumb");
+}
+
+TEST_CASE("the sides of a copy are told apart", "[client]") {
+  const auto inside = read_place("sb-1:/a:b").value();
+  CHECK(inside.sandbox_id == "sb-1");
+  CHECK(inside.path == "/a:b");
+  CHECK(read_place("sb-1:etc").value().path == "/etc");
+  for (const char* here : {"./a:b", "/a:b", "a/b:c", "plain", "../x:y"})
+    CHECK_FALSE(read_place(here).value().is_inside());
+  CHECK(read_place("-").value().is_stream());
+  CHECK(read_place("sb-1:").error().mend == "write sb-1:/path");
+  CHECK_FALSE(read_place(":/a"));
+  CHECK_FALSE(read_place(""));
+}
+
+TEST_CASE("paths give their names, and ask for content by a dot", "[client]") {
+  CHECK(name_of("/a/b/") == "b");
+  CHECK(name_of("b") == "b");
+  for (const char* nameless : {"/", ".", "/a/.", "..", "a/.."}) CHECK(name_of(nameless).empty());
+  CHECK(means_content("a/."));
+  CHECK(means_content("a/./"));
+  CHECK_FALSE(means_content("a/.b"));
+  CHECK(joined("/", "a") == "/a");
+  CHECK(joined("/a/", "b") == "/a/b");
+  CHECK(joined("/a//", "") == "/a");
+  CHECK(plain_path("/a/../../b/./c/") == "/b/c");
+  CHECK(plain_path("/") == "/");
+}
+
+TEST_CASE("pairs of ports are read in each form", "[client]") {
+  const auto pair = [](const char* text) {
+    const auto read = read_port_pair(text).value();
+    return std::pair<int, int>(read.here, read.inside);
+  };
+  CHECK(pair("8080:80") == std::pair(8080, 80));
+  CHECK(pair("80") == std::pair(80, 80));
+  CHECK(pair(":80") == std::pair(0, 80));
+  CHECK(pair("0:65535") == std::pair(0, 65535));
+  for (const char* wrong : {"", ":", "0", "a:1", "1:a", "1:0", "65536", "1:2:3", "-1:2"})
+    CHECK(read_port_pair(wrong).error().mend.find("8080:80") != std::string::npos);
 }
 
 TEST_CASE("durations and ages are short", "[client]") {

@@ -79,6 +79,13 @@ std::vector<std::byte> number_tlv(std::uint16_t tag, std::uint32_t value) {
   return writer.bytes();
 }
 
+std::span<const std::byte> known_payload(const std::string& name) {
+  static const auto frames = known_frames();
+  for (const auto& known : frames)
+    if (known.name == name) return std::as_bytes(std::span(known.payload));
+  throw std::runtime_error("no known frame " + name);
+}
+
 void check_broken(const Result<std::vector<ChannelEvent>>& events, const std::string& reason) {
   REQUIRE_FALSE(events);
   CHECK(events.error().code == ErrorCode::guest_protocol);
@@ -137,6 +144,106 @@ TEST_CASE("a command's frames are the known ones", "[channel]") {
   REQUIRE(sent.size() == 1);
   for (const auto& known : known_frames())
     if (known.name == "open_exec") CHECK(std::ranges::equal(sent[0].payload, std::as_bytes(std::span(known.payload))));
+}
+
+TEST_CASE("every kind of stream is asked for in the known form", "[channel]") {
+  OpenTalk talk;
+  auto& session = talk.session;
+  const std::vector<std::pair<std::string, Result<std::uint32_t>>> opened = {
+      {"open_exec_terminal",
+       session.open_exec({.argv = {"sh"}, .process_id = "pr-1", .detached = true, .terminal = TerminalSize{132, 43}})},
+      {"open_attach", session.open_attach({.process_id = "pr-1", .offset = 4096})},
+      {"open_attach_pid", session.open_attach(77)},
+      {"open_input", session.open_input({.process_id = "pr-1", .eof = true})},
+      {"open_processes", session.open_processes()},
+      {"open_signal", session.open_signal("pr-1", 15)},
+      {"open_forget", session.open_forget("pr-1")},
+      {"open_file_read", session.open_file_read({.path = "/etc/passwd", .user = "worker", .offset = 10, .length = 20})},
+      {"open_file_write", session.open_file_write({.path = "/tmp/f", .mode = 0640})},
+      {"open_file_stat", session.open_file_stat({.path = "/tmp/f"})},
+      {"open_file_list", session.open_file_list({.path = "/tmp"})},
+      {"open_file_remove", session.open_file_remove({.path = "/tmp/f", .recursive = true})},
+      {"open_file_rename", session.open_file_rename({.path = "/tmp/f", .to = "/tmp/g", .parents = true})},
+      {"open_folder_make", session.open_folder_make({.path = "/tmp/d", .parents = true})},
+      {"open_archive_read", session.open_archive_read({.path = "/tmp/d"})},
+      {"open_archive_write", session.open_archive_write({.path = "/tmp/d", .user = "1000"})},
+      {"open_tcp", session.open_tcp(8080)},
+      {"open_log", session.open_log({.offset = 5, .follow = true})}};
+
+  const auto sent = talk.sent();
+
+  REQUIRE(sent.size() == opened.size());
+  for (std::size_t i = 0; i < sent.size(); ++i) {
+    INFO(opened[i].first);
+    REQUIRE(opened[i].second);
+    CHECK(sent[i].type == NANOBOX_OPEN);
+    CHECK(sent[i].stream == *opened[i].second);
+    CHECK(std::ranges::equal(sent[i].payload, known_payload(opened[i].first)));
+  }
+}
+
+TEST_CASE("a file is described as the guest tells it", "[channel]") {
+  OpenTalk talk;
+  const auto stream = *talk.session.open_file_stat({.path = "/tmp/link"});
+  const auto events = talk.from_guest(NANOBOX_OPENED, stream, known_payload("opened_stat"));
+  const auto file = std::get<Opened>(events->at(0)).file;
+  REQUIRE(file);
+  CHECK(file->type == FileType::symlink);
+  CHECK(file->size_bytes == 7);
+  CHECK(file->mode == 0777);
+  CHECK(file->uid == 1000);
+  CHECK(file->gid == 29);
+  CHECK(file->mtime_ns == -1'500'000'000);
+  CHECK(file->target == "../away");
+  CHECK_FALSE(
+      std::get<Opened>(talk.from_guest(NANOBOX_OPENED, talk.stream, number_tlv(NANOBOX_TAG_PID, 1))->at(0)).file);
+}
+
+TEST_CASE("a reader learns where it is and what it missed", "[channel]") {
+  OpenTalk talk;
+  const auto stream = *talk.session.open_attach({.process_id = "pr-1", .offset = 5});
+  const auto opened = talk.from_guest(NANOBOX_OPENED, stream, known_payload("opened_attach"));
+  CHECK(std::get<Opened>(opened->at(0)).offset == 4100);
+  CHECK(std::get<Opened>(opened->at(0)).pid == 77);
+  const auto gap = talk.from_guest(NANOBOX_GAP, stream, known_payload("gap"));
+  CHECK(std::get<OutputGap>(gap->at(0)).offset == 123456789);
+  CHECK(std::get<OutputGap>(gap->at(0)).stream == stream);
+}
+
+TEST_CASE("a detached command's stream is over once it runs", "[channel]") {
+  OpenTalk talk;
+  const auto stream = *talk.session.open_exec({.argv = {"sleep"}, .process_id = "pr-1", .detached = true});
+  talk.session.take_output();
+  REQUIRE(talk.session.write_stdin(stream, "nobody grants this", false));
+  CHECK(talk.sent().empty());
+  CHECK(talk.from_guest(NANOBOX_OPENED, stream, number_tlv(NANOBOX_TAG_PID, 77))->size() == 1);
+  talk.session.close(stream);
+  CHECK(talk.sent().empty());
+  CHECK(talk.data(stream, 10)->empty());
+}
+
+TEST_CASE("what cannot be is refused before it is sent", "[channel]") {
+  OpenTalk talk;
+  const auto path_code = [&](const std::string& path) {
+    const auto opened = talk.session.open_file_read({.path = path});
+    return opened ? ErrorCode::none_reserved : opened.error().code;
+  };
+  CHECK(path_code("") == ErrorCode::path_invalid);
+  CHECK(path_code("relative") == ErrorCode::path_invalid);
+  CHECK(path_code(std::string("/with\0nul", 9)) == ErrorCode::path_invalid);
+  CHECK(path_code("/a/../b") == ErrorCode::path_invalid);
+  CHECK(path_code("/..") == ErrorCode::path_invalid);
+  CHECK(path_code("/" + std::string(256, 'n')) == ErrorCode::path_invalid);
+  std::string deep;
+  while (deep.size() < NANOBOX_PATH_MAX) deep += "/directory";
+  CHECK(path_code(deep) == ErrorCode::path_invalid);
+  CHECK(talk.session.open_file_rename({.path = "/a", .to = "b"}).error().code == ErrorCode::path_invalid);
+  CHECK(talk.session.open_signal("", 15).error().code == ErrorCode::command_invalid);
+  CHECK(talk.session.open_forget(std::string(65, 'x')).error().code == ErrorCode::command_invalid);
+  CHECK(talk.session.open_attach({.process_id = std::string("a\0b", 3)}).error().code == ErrorCode::command_invalid);
+  CHECK(talk.sent().empty());
+  CHECK(path_code("/..a/b..//./c/" + std::string(255, 'n')) == ErrorCode::none_reserved);
+  CHECK(path_code("/") == ErrorCode::none_reserved);
 }
 
 TEST_CASE("a command answers with its pid, output and end", "[channel]") {
@@ -239,6 +346,14 @@ TEST_CASE("a guest that breaks the rules ends the session", "[channel]") {
   }
   SECTION("by a stream's frame without a stream") {
     check_broken(talk.data(0, 1), "it sent a stream's frame on the control stream");
+  }
+  SECTION("by a gap without a stream") {
+    check_broken(talk.from_guest(NANOBOX_GAP, 0), "it sent a stream's frame on the control stream");
+  }
+  SECTION("by granting what a reader cannot have") {
+    const auto reader = *talk.session.open_attach({.process_id = "pr-1"});
+    check_broken(talk.from_guest(NANOBOX_WINDOW, reader, number_tlv(NANOBOX_TAG_CREDIT, NANOBOX_INITIAL_CREDIT + 1)),
+                 "it granted more than it may");
   }
   SECTION("by an unknown part") {
     check_broken(talk.data(last, 1, 7), "it sent an unknown part");
