@@ -58,7 +58,6 @@ inline void deliver_done(caf::typed_response_promise<void> promise) {
 }  // namespace nanobox
 
 // Values that stay on one node: they hold open files or handles of the process.
-// clang-format off
 #define NANOBOX_LOCAL_MESSAGE_TYPES(X)                                                                        \
   X(::nanobox::ImageRequest)                                                                                  \
   X(::nanobox::ResolvedImage)                                                                                 \
@@ -71,7 +70,6 @@ inline void deliver_done(caf::typed_response_promise<void> promise) {
           X(::nanobox::Sandbox) X(::nanobox::ExecOutcome) X(::nanobox::StageProgress) X(::nanobox::RunRecord) \
               X(::nanobox::VmExit) X(::nanobox::VmIdentity) X(::nanobox::SandboxFiles)                        \
                   X(std::shared_ptr<::nanobox::Vm>) X(std::vector<std::byte>)
-// clang-format on
 #define NANOBOX_X(type) CAF_ALLOW_UNSAFE_MESSAGE_TYPE(type)
 NANOBOX_LOCAL_MESSAGE_TYPES(NANOBOX_X)
 #undef NANOBOX_X

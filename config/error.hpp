@@ -11,7 +11,6 @@ namespace nanobox {
 
 /// The API's stable `code`, one for each way of failing. Never 0, which CAF reads as "no error".
 /// The name of a code on the wire is its identifier here (see `to_string`).
-// clang-format off
 #define NANOBOX_ERROR_CODES(X)                                                                                         \
   /* a request's form */                                                                                               \
   X(malformed_request)                                                                                                 \
@@ -37,7 +36,6 @@ namespace nanobox {
                   X(file_failed) X(archive_invalid) X(connection_refused) X(connection_failed) /* everywhere */        \
       X(not_ready) X(shutting_down) X(deadline_exceeded) X(cancelled) X(conflict) X(store_failed) X(io_failed)         \
           X(internal)
-// clang-format on
 
 enum class ErrorCode : std::uint8_t {
   none_reserved = 0,

@@ -80,7 +80,7 @@ private:
   template <class Handler>
   static Done erased(Handler&& handler) {
     auto kept = std::make_shared<std::decay_t<Handler>>(std::forward<Handler>(handler));
-    return [kept](Failure failure, std::size_t bytes) { std::move (*kept)(failure, bytes); };
+    return [kept](Failure failure, std::size_t bytes) { std::invoke(std::move(*kept), failure, bytes); };
   }
   template <class Buffer, class Buffers>
   static std::vector<Buffer> all_of(const Buffers& buffers) {

@@ -90,7 +90,8 @@ class Process:
     def record(self):
         return {"process_id": self.name, "pid": self.popen.pid, "command": self.argv,
                 "state": "running" if self.outcome is None else "exited",
-                "exit_code": self.outcome and self.outcome["exit_code"], "signal": self.outcome and self.outcome["signal"],
+                "exit_code": self.outcome and self.outcome["exit_code"],
+                "signal": self.outcome and self.outcome["signal"],
                 "timed_out": self.timed_out, "detached": self.detached, "terminal": False,
                 "started_at": time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(self.started)),
                 "output_bytes": self.bytes}
