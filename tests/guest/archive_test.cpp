@@ -55,8 +55,12 @@ TEST_CASE("a folder goes in and comes back as an archive", "[guest][archive]") {
             .out == "sub 750 1000 29\nsub/zeros 644 1000 29\nowned 4711 1000 29\nsub/zeros\n981173106\n2\n");
   const auto back = guest.finish(guest.session().open_archive_read({.path = "/tmp/un/packed"}));
   REQUIRE(back.exit);
-  CHECK(host_shell("tar --numeric-owner -tvf $archive | awk '{print $1, $2, $6, $7, $8, $9}' | sort", back.out) ==
-        host_shell("tar --numeric-owner -tvf $archive | awk '{print $1, $2, $6, $7, $8, $9}' | sort", archive));
+  // Which of two names of one file comes first, and is no link, is up to the folder that was read.
+  const std::string described =
+      "tar --numeric-owner -tvf $archive | awk '!/ [.].(linked|sub.zeros)/ {print $1, $2, $6, $7, $8, $9}' | sort";
+  CHECK(host_shell(described, back.out) == host_shell(described, archive));
+  CHECK(host_shell("tar -tf $archive | sort", back.out) == host_shell("tar -tf $archive | sort", archive));
+  CHECK(host_shell("tar -tvf $archive | grep -c ' link to '", back.out) == "1\n");
 }
 
 TEST_CASE("a folder that is made for an archive is its owner's", "[guest][archive]") {
