@@ -29,12 +29,13 @@ void CopyProgress::add(std::size_t bytes) {
   drawn_ = true;
   const double seconds = std::chrono::duration<double>(now - begun_).count();
   const auto rate = static_cast<std::uint64_t>(static_cast<double>(done_bytes_) / seconds);
-  std::string detail = format_byte_size(rate) + "/s";
+  std::string detail;
+  // First, as a narrow terminal cuts the end off.
   if (rate > 0 && total_bytes_ > done_bytes_) {
     const auto left = (total_bytes_ - done_bytes_) / rate;
-    detail +=
-        ", " + std::to_string(left / 60) + ":" + (left % 60 < 10 ? "0" : "") + std::to_string(left % 60) + " left";
+    detail = std::to_string(left / 60) + ":" + (left % 60 < 10 ? "0" : "") + std::to_string(left % 60) + " left  ";
   }
+  detail += format_byte_size(rate) + "/s";
   const auto columns = terminal_size().columns;
   (void)write_all(STDERR_FILENO, "\r\x1b[2K" + draw({.name = name_,
                                                      .status = "running",

@@ -139,7 +139,8 @@ TEST_CASE_METHOD(TerminalSessions, "a terminal session shows, echoes, and ends w
 }
 
 TEST_CASE_METHOD(TerminalSessions, "Ctrl-C and Ctrl-D go inside", "[client][terminal]") {
-  const auto person = this->person({"sh", "-c", "trap 'echo inter''rupted' INT; echo ready; cat; cat; echo done"});
+  const auto person = this->person(
+      {"sh", "-c", "trap 'echo inter\"\"rupted; cat; echo done; exit 0' INT; echo ready; while :; do sleep 0.1; done"});
   person->sees("ready");
   person->type("\x03");
   person->sees("interrupted");
