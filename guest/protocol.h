@@ -202,12 +202,16 @@ static inline uint32_t nanobox_crc32c_by_table(uint32_t crc, const void* data, s
 }
 
 /* By the processor's own instruction where it has one: the checksum is what bounds a channel's throughput. */
+#ifdef NANOBOX_OWN_CRC32C
+uint32_t nanobox_crc32c(uint32_t crc, const void* data, size_t size);
+#else
 static inline uint32_t nanobox_crc32c(uint32_t crc, const void* data, size_t size) {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("sse4.2")) return nanobox_crc32c_by_instruction(crc, data, size);
 #endif
   return nanobox_crc32c_by_table(crc, data, size);
 }
+#endif
 
 static inline void nanobox_put16(uint8_t* to, uint16_t value) {
   to[0] = (uint8_t)value;

@@ -31,11 +31,23 @@ size_t channel_room(void) {
   return queue_used >= DATA_MAX ? 0 : DATA_MAX - queue_used;
 }
 
+static size_t queue_end(void) {
+  return (queue_start + queue_used) % QUEUE_SIZE;
+}
+
+uint8_t* channel_place(void) {
+  static uint8_t elsewhere[NANOBOX_FRAME_PAYLOAD_MAX];
+  const bool fits = QUEUE_SIZE - queue_end() >= NANOBOX_FRAME_HEADER + NANOBOX_FRAME_PAYLOAD_MAX;
+  return fits ? queue + queue_end() + NANOBOX_FRAME_HEADER : elsewhere;
+}
+
 static void enqueue(const uint8_t* bytes, size_t size) {
-  size_t end = (queue_start + queue_used) % QUEUE_SIZE;
+  const size_t end = queue_end();
   const size_t first = size < QUEUE_SIZE - end ? size : QUEUE_SIZE - end;
-  memcpy(queue + end, bytes, first);
-  memcpy(queue, bytes + first, size - first);
+  if (bytes != queue + end) { /* it may be in its place */
+    memcpy(queue + end, bytes, first);
+    memcpy(queue, bytes + first, size - first);
+  }
   queue_used += size;
 }
 
@@ -64,6 +76,7 @@ void channel_writable(void) {
     queue_start = (queue_start + (size_t)written) % QUEUE_SIZE;
     queue_used -= (size_t)written;
   }
+  queue_start = 0;
 }
 
 void channel_reset_output(void) {

@@ -24,7 +24,6 @@
 #define GRACE_MS 2000
 #define DRAIN_MS 500
 
-uint8_t command_buffer[NANOBOX_FRAME_PAYLOAD_MAX];
 static struct command* commands; /* the newest first */
 static size_t command_count;
 static uint32_t last_group;
@@ -113,9 +112,9 @@ void commands_trim(void) {
   }
 }
 
-size_t command_read(struct command* c, struct output* output, size_t want) {
+size_t command_read(struct command* c, struct output* output, uint8_t* bytes, size_t want) {
   while (output->fd >= 0) {
-    const ssize_t count = read(output->fd, command_buffer, want);
+    const ssize_t count = read(output->fd, bytes, want);
     if (count > 0) return (size_t)count;
     if (count < 0 && errno == EINTR) continue;
     /* What an ended command's children write is not waited for. A terminal hands over its last words a little later. */
@@ -131,10 +130,11 @@ bool command_is_over(const struct command* c) {
 
 /* Nobody has to take it: it is kept, or dropped where the command was closed. */
 static void keep_output(struct command* c, struct output* output) {
+  static uint8_t bytes[65536];
   for (int round = 0; round < DETACHED_ROUNDS; ++round) {
-    const size_t count = command_read(c, output, sizeof command_buffer);
+    const size_t count = command_read(c, output, bytes, sizeof bytes);
     if (count == 0) return;
-    if (!c->closed) history_put(&c->history, output->part, command_buffer, count);
+    if (!c->closed) history_put(&c->history, output->part, bytes, count);
   }
   c->unfinished = true;
 }

@@ -61,9 +61,8 @@ void command_signal(const struct command* command, int number);
 void command_end(struct command* command);
 /* Nobody reads its output through the stream that started it any more: it is kept from here on. */
 void command_detach(struct command* command);
-/* Reads at most `want` bytes into `command_buffer`; 0: none for now, or the output has ended (its fd is -1). */
-size_t command_read(struct command* command, struct output* output, size_t want);
-extern uint8_t command_buffer[NANOBOX_FRAME_PAYLOAD_MAX];
+/* Reads at most `want` bytes; 0: none for now, or the output has ended (its fd is -1). */
+size_t command_read(struct command* command, struct output* output, uint8_t* bytes, size_t want);
 /* Moves input into its pipe. */
 void command_feed(struct command* command);
 void command_close_input(struct command* command);

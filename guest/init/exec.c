@@ -10,10 +10,11 @@ static bool send_output(struct stream* stream, struct command* c, struct output*
   if (output->told) return false;
   if (output->fd >= 0) {
     const uint32_t want = stream_allowance(stream);
-    const size_t count = want ? command_read(c, output, want) : 0;
+    uint8_t* bytes = channel_place();
+    const size_t count = want ? command_read(c, output, bytes, want) : 0;
     if (count > 0) {
       c->history.end += count;
-      stream_send(stream, 0, output->part, command_buffer, (uint32_t)count);
+      stream_send(stream, 0, output->part, bytes, (uint32_t)count);
       return true;
     }
     if (output->fd >= 0) return false;

@@ -171,7 +171,16 @@ static void follow_links(char path[PATH_MAX]) {
 
 /* Ends without a word where the host left before all had come. */
 static void copy_input(struct new_file* file) {
+  bool splices = true;
   for (;;) {
+    const ssize_t moved = splices ? splice(0, NULL, file->fd, NULL, PIECE, 0) : -1;
+    if (moved > 0 || (moved < 0 && splices && errno == EINTR)) continue;
+    if (moved == 0) break;
+    if (splices && errno != EINVAL) {
+      new_file_drop(file);
+      fail();
+    }
+    splices = false;
     const ssize_t count = read(0, piece, sizeof piece);
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) break;

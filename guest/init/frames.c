@@ -24,6 +24,7 @@ void frames_take(struct frame_parser* parser, frame_taker* take) {
     at += NANOBOX_FRAME_HEADER + length;
     take(frame[0], frame[1], nanobox_get16(frame + 2), nanobox_get32(frame + 4), frame + NANOBOX_FRAME_HEADER, length);
   }
+  if (at == 0) return; /* most reads bring a part of a frame */
   memmove(parser->bytes, parser->bytes + at, parser->used - at);
   parser->used -= at;
 }

@@ -74,6 +74,8 @@ void channel_writable(void);
 void channel_reset_output(void);
 /* Bytes that may be queued now without exceeding the queue. */
 size_t channel_room(void);
+/* Where a payload may be put that channel_send need not copy; for a whole one, and until the next frame is sent. */
+uint8_t* channel_place(void);
 void channel_send(uint8_t type, uint8_t flags, uint16_t part, uint32_t stream, const void* payload, uint32_t length);
 /* `number`: errno, or 0 */
 void channel_send_error(uint32_t stream, uint32_t reason, int number, const char* text);

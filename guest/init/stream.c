@@ -6,6 +6,8 @@
 #define BUCKETS 256
 /* Less room is not worth a frame. */
 #define ROOM_MIN (NANOBOX_FRAME_HEADER + 4096u)
+/* With its header a full frame is two of the port's largest writes, not three. */
+#define PIECE_MAX (NANOBOX_FRAME_PAYLOAD_MAX - NANOBOX_FRAME_HEADER)
 
 /* Streams that had nothing to send are served before those that always have, so that a keystroke's echo does not wait
  * for a download; having been served they go behind the others, so that nobody is starved. */
@@ -70,7 +72,7 @@ void stream_wake(struct stream* stream) {
 uint32_t stream_allowance(const struct stream* stream) {
   const size_t room = channel_room();
   if (room < ROOM_MIN) return 0;
-  uint32_t most = NANOBOX_FRAME_PAYLOAD_MAX;
+  uint32_t most = PIECE_MAX;
   if (most > room - NANOBOX_FRAME_HEADER) most = (uint32_t)room - NANOBOX_FRAME_HEADER;
   return most < stream->credit ? most : stream->credit;
 }

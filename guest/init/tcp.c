@@ -18,8 +18,6 @@ struct connection {
   bool in_ended, out_ended;
 };
 
-static uint8_t buffer[NANOBOX_FRAME_PAYLOAD_MAX];
-
 static void drop(struct connection* connection) {
   if (connection->fd >= 0) close(connection->fd);
   inbox_free(&connection->inbox);
@@ -98,13 +96,14 @@ static bool tcp_send(struct stream* stream) {
   if (!feed(stream, connection) || connection->out_ended) return false;
   const uint32_t want = stream_allowance(stream);
   if (want == 0) return false;
-  const ssize_t count = recv(connection->fd, buffer, want, 0);
+  uint8_t* bytes = channel_place();
+  const ssize_t count = recv(connection->fd, bytes, want, 0);
   if (count < 0) {
     if (errno != EAGAIN && errno != EINTR) fail(stream, errno);
     return false;
   }
   connection->out_ended = count == 0;
-  stream_send(stream, count == 0 ? NANOBOX_FLAG_LAST : 0, NANOBOX_PART_STDOUT, buffer, (uint32_t)count);
+  stream_send(stream, count == 0 ? NANOBOX_FLAG_LAST : 0, NANOBOX_PART_STDOUT, bytes, (uint32_t)count);
   return feed(stream, connection) && !connection->out_ended;
 }
 

@@ -32,7 +32,6 @@ struct worker {
 };
 
 static struct worker* workers;
-static uint8_t buffer[NANOBOX_FRAME_PAYLOAD_MAX];
 
 static void close_fd(int* fd) {
   if (*fd >= 0) close(*fd);
@@ -70,18 +69,19 @@ static void finish(struct stream* stream, struct worker* worker) {
 }
 
 static void take_reports(struct stream* stream, struct worker* worker) {
+  uint8_t report[REPORT_MAX];
   while (worker->reports >= 0) {
-    const ssize_t count = recv(worker->reports, buffer, REPORT_MAX, 0);
+    const ssize_t count = recv(worker->reports, report, sizeof report, 0);
     if (count < 0 && errno == EAGAIN) return;
     /* It ended without reading what it was told: its reports come after this. */
     if (count < 0 && (errno == EINTR || errno == ECONNRESET)) continue;
     if (count <= 0) {
       close_fd(&worker->reports);
-    } else if (buffer[0] == NANOBOX_OPENED) {
+    } else if (report[0] == NANOBOX_OPENED) {
       worker->opened = true;
-      channel_send(NANOBOX_OPENED, 0, 0, stream->number, buffer + 1, (uint32_t)count - 1);
+      channel_send(NANOBOX_OPENED, 0, 0, stream->number, report + 1, (uint32_t)count - 1);
     } else if (!worker->last && (worker->last = malloc((size_t)count))) {
-      memcpy(worker->last, buffer, (size_t)count);
+      memcpy(worker->last, report, (size_t)count);
       worker->last_size = (uint32_t)count;
     }
   }
@@ -105,10 +105,11 @@ static bool worker_send(struct stream* stream) {
   if (worker->out >= 0 && (worker->opened || worker->reports < 0)) {
     const uint32_t want = stream_allowance(stream);
     if (want == 0) return false;
-    const ssize_t count = read(worker->out, buffer, want);
+    uint8_t* bytes = channel_place();
+    const ssize_t count = read(worker->out, bytes, want);
     if (count < 0 && (errno == EAGAIN || errno == EINTR)) return false;
     if (count > 0) {
-      stream_send(stream, 0, NANOBOX_PART_STDOUT, buffer, (uint32_t)count);
+      stream_send(stream, 0, NANOBOX_PART_STDOUT, bytes, (uint32_t)count);
       return true;
     }
     close_fd(&worker->out);
