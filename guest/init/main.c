@@ -106,9 +106,10 @@ int main(void) {
   if (kernel_argument_is("nanobox.serial_commands=1")) serve_serial_commands();
   say("NANOBOX_READY");
 
-  for (;;) {
+  for (bool busy = false;;) {
     struct epoll_event events[32];
-    const int count = epoll_wait(event_fd, events, 32, commands_tick());
+    const int patience_ms = commands_tick();
+    const int count = epoll_wait(event_fd, events, 32, busy ? 0 : patience_ms);
     for (int i = 0; i < count; ++i) {
       const uint64_t token = events[i].data.u64;
       const uint32_t number = (uint32_t)(token >> 8);
@@ -129,6 +130,6 @@ int main(void) {
       }
     }
     commands_pump();
-    streams_pump();
+    busy = streams_pump();
   }
 }

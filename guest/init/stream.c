@@ -6,8 +6,8 @@
 #define BUCKETS 256
 /* Less room is not worth a frame. */
 #define ROOM_MIN (NANOBOX_FRAME_HEADER + 4096u)
-/* With its header a full frame is two of the port's largest writes, not three. */
-#define PIECE_MAX (NANOBOX_FRAME_PAYLOAD_MAX - NANOBOX_FRAME_HEADER)
+/* With its header a frame of data is the most that the port takes in one write; more would only keep others waiting. */
+#define PIECE_MAX (32768u - NANOBOX_FRAME_HEADER)
 
 /* Streams that had nothing to send are served before those that always have, so that a keystroke's echo does not wait
  * for a download; having been served they go behind the others, so that nobody is starved. */
@@ -151,19 +151,19 @@ void streams_event(uint32_t number) {
     stream_wake(stream);
 }
 
-void streams_pump(void) {
-  while (!silent && channel_room() >= ROOM_MIN) {
-    const int queue = queues[QUEUE_FRESH].first ? QUEUE_FRESH : QUEUE_BUSY;
-    struct stream* stream = queues[queue].first;
-    if (!stream) return;
-    dequeue(stream);
-    serving = stream;
-    const bool more = stream->kind->send(stream);
-    if (!serving) continue;
-    serving = NULL;
+bool streams_pump(void) {
+  const int queue = queues[QUEUE_FRESH].first ? QUEUE_FRESH : QUEUE_BUSY;
+  struct stream* stream = queues[queue].first;
+  if (silent || !stream || channel_room() < ROOM_MIN) return false;
+  dequeue(stream);
+  serving = stream;
+  const bool more = stream->kind->send(stream);
+  if (serving) {
     dequeue(stream); /* it may have woken itself */
     if (more || queue == QUEUE_FRESH) enqueue(stream, QUEUE_BUSY);
   }
+  serving = NULL;
+  return true;
 }
 
 void streams_lose_all(void) {

@@ -60,8 +60,9 @@ void streams_signal(uint32_t number, int signal_number);
 void streams_resize(uint32_t number, uint16_t columns, uint16_t rows);
 void streams_close(uint32_t number);
 void streams_event(uint32_t number);
-/* Lets every stream that has something to send do so in turn, as long as the channel has room. */
-void streams_pump(void);
+/* Lets the next stream that has something to send do so, if the channel has room. Whether there was one: what comes in
+ * is to be looked at before the next. */
+bool streams_pump(void);
 void streams_lose_all(void);
 /* Between QUIESCE and THAW nothing is sent. */
 void streams_silence(bool silent);
