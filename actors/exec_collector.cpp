@@ -12,7 +12,6 @@ constexpr std::chrono::seconds kOpenDeadline{60};
 /// The guest ends a command at its deadline; so much later we stop to believe that it will.
 constexpr std::chrono::seconds kGrace{30};
 constexpr std::chrono::seconds kFileDeadline{120};
-constexpr std::size_t kStdinPiece = std::size_t{256} << 10;
 
 OutputSpool& spool_of(Self self, std::size_t part) {
   return part == 0 ? *self->state.outcome.stdout_spool : *self->state.outcome.stderr_spool;
@@ -71,41 +70,26 @@ void write_waiting(Self self) {
           [self](caf::error& error) { give_up(self, from_caf(error, "keep a command's output")); });
 }
 
-/// The next pieces of stdin, as far as the way to the guest has room.
-void send_stdin(Self self, std::size_t queued) {
-  auto& state = self->state;
-  const auto& all = *state.command.stdin_bytes;
-  while (state.stdin_sent < all.size() && queued < kStdinPiece) {
-    const auto piece = all.substr(state.stdin_sent, kStdinPiece);
-    state.stdin_sent += piece.size();
-    queued += piece.size();
-    state.stream->write(piece, state.stdin_sent == all.size());
-  }
-}
-
 void opened(Self self, const GuestStream& stream) {
   auto& state = self->state;
   state.stream = stream;
   state.started = std::chrono::steady_clock::now();
   self->monitor(stream.source);
-  if (state.command.stdin_bytes.value_or("").empty())
-    stream.write("", true);
-  else
-    send_stdin(self, 0);
-  if (const auto deadline_ms = state.command.request.deadline_ms; deadline_ms > 0)
+  state.stdin_feed->feed(stream, 0);
+  if (const auto deadline_ms = state.request.deadline_ms; deadline_ms > 0)
     self->delayed_send(self, std::chrono::milliseconds(deadline_ms) + kGrace, tick_atom_v);
 }
 
 }  // namespace
 
-ExecCollectorActor::behavior_type exec_collector(Self self, SharedServices services, NodeAgentActor node_agent,
+ExecCollectorActor::behavior_type exec_collector(Self self, const SharedServices& services, NodeAgentActor node_agent,
                                                  std::string sandbox_id, ExecCommand command) {
   auto& state = self->state;
-  state.services = std::move(services);
-  state.command = std::move(command);
+  // Without one its stdin is empty, and closed all the same.
+  state.stdin_feed.emplace(std::move(command.stdin_bytes).value_or(""));
+  state.request = std::move(command.request);
   const auto spool = [&] {
-    return std::make_shared<OutputSpool>(state.services->spool_folder, state.services->spool_budget,
-                                         state.command.max_output_bytes);
+    return std::make_shared<OutputSpool>(services->spool_folder, services->spool_budget, command.max_output_bytes);
   };
   state.outcome.stdout_spool = spool();
   state.outcome.stderr_spool = spool();
@@ -127,12 +111,11 @@ ExecCollectorActor::behavior_type exec_collector(Self self, SharedServices servi
   return {
       [self](opened_atom, const Opened&) {},
       [self](bytes_atom, const StreamData& data) {
-        take_output(self, data.part == StreamPart::stderr_part ? 1 : 0,
-                    {reinterpret_cast<const char*>(data.bytes.data()), data.bytes.size()});
+        take_output(self, data.part == StreamPart::stderr_part ? 1 : 0, std::string(data.text()));
       },
       [](gap_atom, const OutputGap&) {},
       [self](window_atom, const StdinWindow& window) {
-        if (self->state.command.stdin_bytes) send_stdin(self, window.queued);
+        self->state.stdin_feed->feed(*self->state.stream, window.queued);
       },
       [self](exit_atom, const StreamExit& exit) {
         auto& outcome = self->state.outcome;
@@ -147,7 +130,7 @@ ExecCollectorActor::behavior_type exec_collector(Self self, SharedServices servi
       [self, node_agent, sandbox_id](exec_atom) -> caf::result<ExecOutcome> {
         auto& state = self->state;
         state.promise = self->make_response_promise<ExecOutcome>();
-        self->request(node_agent, kOpenDeadline, open_atom_v, sandbox_id, StreamRequest(state.command.request),
+        self->request(node_agent, kOpenDeadline, open_atom_v, sandbox_id, StreamRequest(state.request),
                       StreamSink(self))
             .then([self](const GuestStream& stream) { opened(self, stream); },
                   [self](caf::error& error) { give_up(self, from_caf(error, "run a command")); });

@@ -5,6 +5,7 @@
 
 #include "actors/concerns.hpp"
 #include "actors/services.hpp"
+#include "actors/stdin_feed.hpp"
 #include "pipeline/boot/output_spool.hpp"
 
 namespace nanobox {
@@ -18,13 +19,12 @@ using ExecCollectorActor = StreamSink::extend<
 
 struct ExecCollectorState {
   static inline const char* name = "exec_collector";
-  SharedServices services;
-  ExecCommand command;
+  ExecRequest request;
+  std::optional<StdinFeed> stdin_feed;
   std::optional<caf::typed_response_promise<ExecOutcome>> promise;
   std::optional<GuestStream> stream;
   std::chrono::steady_clock::time_point started;
   ExecOutcome outcome;
-  std::size_t stdin_sent = 0;
   std::string waiting[2];  ///< stdout's and stderr's, for the file: at most the credit
   bool writing = false;
   bool ended = false;
@@ -32,7 +32,7 @@ struct ExecCollectorState {
 
 /// Told to exit (the client left), it ends the command.
 ExecCollectorActor::behavior_type exec_collector(ExecCollectorActor::stateful_pointer<ExecCollectorState> self,
-                                                 SharedServices services, NodeAgentActor node_agent,
+                                                 const SharedServices& services, NodeAgentActor node_agent,
                                                  std::string sandbox_id, ExecCommand command);
 
 }  // namespace nanobox

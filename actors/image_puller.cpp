@@ -76,18 +76,15 @@ ImagePullerActor::behavior_type image_puller(ImagePullerActor::stateful_pointer<
           // Asked for again only once the parts are gone: the next run would begin to write them meanwhile.
           auto over = std::move(it->second);
           it = state.in_flight.erase(it);
+          const auto go_on = [waiting = std::move(over.waiting)] {
+            for (const auto& next : waiting) next();
+          };
           request_job(self, kAbandonDeadline,
                       [services = state.services, layers = std::move(over.layers)]() -> Result<bool> {
                         services->blobs->abandon(layers);
                         return true;
                       })
-              .then(
-                  [waiting = over.waiting](bool) {
-                    for (auto& next : waiting) next();
-                  },
-                  [waiting = over.waiting](caf::error&) {
-                    for (auto& next : waiting) next();
-                  });
+              .then([go_on](bool) { go_on(); }, [go_on](caf::error&) { go_on(); });
         }
       },
   };

@@ -203,13 +203,13 @@ caf::result<Sandbox> configure(Self self, const ReadyGuest& ready) {
 }
 
 /// What the API calls that which a stream does.
-std::string attempted_by(const StreamRequest& request) {
-  static constexpr const char* names[] = {"run a command",     "follow a process", "write to a process' stdin",
-                                          "list processes",    "signal a process", "forget a process",
-                                          "read a file",       "write a file",     "look at a file",
-                                          "list a folder",     "remove a file",    "rename a file",
-                                          "make a folder",     "read a folder",    "write a folder",
-                                          "connect to a port", "read init's log"};
+std::string_view attempted_by(const StreamRequest& request) {
+  static constexpr std::string_view names[] = {"run a command",     "follow a process", "write to a process' stdin",
+                                               "list processes",    "signal a process", "forget a process",
+                                               "read a file",       "write a file",     "look at a file",
+                                               "list a folder",     "remove a file",    "rename a file",
+                                               "make a folder",     "read a folder",    "write a folder",
+                                               "connect to a port", "read init's log"};
   static_assert(std::size(names) == std::variant_size_v<StreamRequest>);
   return names[request.index()];
 }
@@ -232,12 +232,8 @@ void tell(Self self, Atom atom, Told& told) {
 }
 
 void tell_sink(Self self, Opened& opened) {
-  const auto found = self->state.streams.find(opened.stream);
-  if (found == self->state.streams.end()) return;
-  const bool over = found->second.ends_opened;
-  const auto stream = opened.stream;
-  if (over)
-    end_stream(self, stream, opened_atom_v, std::move(opened));
+  if (opened.last)
+    end_stream(self, opened.stream, opened_atom_v, opened);
   else
     tell(self, opened_atom_v, opened);
 }
@@ -257,7 +253,7 @@ void tell_sink(Self self, StreamError& error) {
   const auto found = self->state.streams.find(error.stream);
   if (found == self->state.streams.end()) return;
   end_stream(self, error.stream, failed_atom_v,
-             refusal_of(error, found->second.attempted + " in", self->state.sandbox_id));
+             refusal_of(error, std::string(found->second.attempted) + " in", self->state.sandbox_id));
 }
 template <class Other>
 void tell_sink(Self, Other&) {}
@@ -281,12 +277,6 @@ void take_event(Self self, ChannelEvent& event) {
   } else {
     std::visit([self](auto& told) { tell_sink(self, told); }, event);
   }
-}
-
-/// Whether the guest says nothing more once it has begun.
-bool ends_opened(const StreamRequest& request) {
-  const auto* exec = std::get_if<ExecRequest>(&request);
-  return exec != nullptr && exec->detached;
 }
 
 /// Opens what was asked for. @errors those of the session's open_…
@@ -323,8 +313,7 @@ caf::result<GuestStream> open_stream(Self self, const StreamRequest& request, co
     return to_caf(error_of(ErrorCode::sandbox_not_running, "use", state.sandbox_id, "it is not configured yet"));
   const auto stream = open_in(*state.session, request);
   if (!stream) return to_caf(stream.error());
-  state.streams.emplace(
-      *stream, OpenStream{.sink = sink, .attempted = attempted_by(request), .ends_opened = ends_opened(request)});
+  state.streams.emplace(*stream, OpenStream{.sink = sink, .attempted = attempted_by(request)});
   self->monitor(sink);
   flush(self);
   return GuestStream{.source = StreamSource(VmSupervisorActor(self)), .number = *stream};

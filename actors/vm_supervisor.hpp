@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string_view>
 
 #include "actors/concerns.hpp"
 #include "actors/services.hpp"
@@ -14,8 +15,7 @@ namespace nanobox {
 /// A stream of the guest that somebody opened.
 struct OpenStream {
   StreamSink sink;
-  std::string attempted;     ///< "read a file"
-  bool ends_opened = false;  ///< it is over with Opened
+  std::string_view attempted;  ///< "read a file"
 };
 
 struct VmSupervisorState {

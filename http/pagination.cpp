@@ -1,7 +1,6 @@
 #include "http/pagination.hpp"
 
-#include <charconv>
-
+#include "config/whole_number.hpp"
 #include "http/json/text.hpp"
 
 namespace nanobox::http {
@@ -25,9 +24,9 @@ tl::unexpected<Error> refuse(std::string pointer, std::string detail) {
 Result<Page> read_page(const Request& request) {
   Page page;
   if (const auto text = request.query_parameter("limit")) {
-    const auto [end, wrong] = std::from_chars(text->data(), text->data() + text->size(), page.limit);
-    if (wrong != std::errc{} || end != text->data() + text->size() || page.limit < 1 || page.limit > 1000)
-      return refuse("?limit", "must be 1 to 1000");
+    const auto limit = whole_number<std::size_t>(*text);
+    if (!limit || *limit < 1 || *limit > 1000) return refuse("?limit", "must be 1 to 1000");
+    page.limit = *limit;
   }
   if (const auto text = request.query_parameter("cursor"); text && !text->empty()) {
     std::string padded(*text);

@@ -81,16 +81,9 @@ void attach_open(uint32_t number, struct tlv_reader arguments) {
     channel_send_error(number, NANOBOX_REASON_ATTENDED, 0, "its output goes to the request that started it");
     return;
   }
-  struct reader* reader = calloc(1, sizeof *reader);
-  struct stream* stream = stream_make(number, &attach_kind, reader);
-  if (!stream) {
-    free(reader);
-    return;
-  }
-  if (!reader) {
-    stream_fail(stream, NANOBOX_REASON_NO_RESOURCES, 0, "the sandbox has no memory left");
-    return;
-  }
+  struct stream* stream = stream_make_owned(number, &attach_kind, sizeof(struct reader));
+  if (!stream) return;
+  struct reader* reader = stream->owner;
   const uint64_t wanted = tlv_find_u64(arguments, NANOBOX_TAG_OFFSET), begin = history_begin(&c->history);
   *reader = (struct reader){.next = c->readers, .command = c, .stream = stream, .position = wanted};
   if (wanted < begin) reader->position = begin;

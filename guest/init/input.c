@@ -79,16 +79,9 @@ void input_open(uint32_t number, struct tlv_reader arguments) {
       channel_send_error(number, rules[i].reason, 0, rules[i].text);
       return;
     }
-  struct writer* writer = calloc(1, sizeof *writer);
-  struct stream* stream = stream_make(number, &input_kind, writer);
-  if (!stream) {
-    free(writer);
-    return;
-  }
-  if (!writer) {
-    stream_fail(stream, NANOBOX_REASON_NO_RESOURCES, 0, "the sandbox has no memory left");
-    return;
-  }
+  struct stream* stream = stream_make_owned(number, &input_kind, sizeof(struct writer));
+  if (!stream) return;
+  struct writer* writer = stream->owner;
   *writer = (struct writer){.command = c, .closes = tlv_has(arguments, NANOBOX_TAG_EOF)};
   c->writer = stream;
   TLV_WRITER(what, 16);

@@ -111,16 +111,9 @@ static void log_close(struct stream* stream, bool lost) {
 static const struct stream_kind log_kind = {.send = log_send, .close = log_close};
 
 void log_open(uint32_t number, struct tlv_reader arguments) {
-  struct log_reader* reader = calloc(1, sizeof *reader);
-  struct stream* stream = stream_make(number, &log_kind, reader);
-  if (!stream) {
-    free(reader);
-    return;
-  }
-  if (!reader) {
-    stream_fail(stream, NANOBOX_REASON_NO_RESOURCES, 0, "the sandbox has no memory left");
-    return;
-  }
+  struct stream* stream = stream_make_owned(number, &log_kind, sizeof(struct log_reader));
+  if (!stream) return;
+  struct log_reader* reader = stream->owner;
   const uint64_t wanted = tlv_find_u64(arguments, NANOBOX_TAG_OFFSET);
   *reader = (struct log_reader){.next = readers,
                                 .stream = stream,

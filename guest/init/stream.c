@@ -52,6 +52,17 @@ struct stream* stream_make(uint32_t number, const struct stream_kind* kind, void
   return stream;
 }
 
+struct stream* stream_make_owned(uint32_t number, const struct stream_kind* kind, size_t size) {
+  void* owner = calloc(1, size);
+  if (!owner) {
+    channel_send_error(number, NANOBOX_REASON_NO_RESOURCES, 0, "the sandbox has no memory left");
+    return NULL;
+  }
+  struct stream* stream = stream_make(number, kind, owner);
+  if (!stream) free(owner);
+  return stream;
+}
+
 bool stream_exists(uint32_t number) {
   return *place_of(number) != NULL;
 }

@@ -35,6 +35,8 @@ struct stream {
 
 /* NULL: there are too many, and the host was told. */
 struct stream* stream_make(uint32_t number, const struct stream_kind* kind, void* owner);
+/* The same, with an owner of `size` bytes, all zero, which the kind's `close` frees. */
+struct stream* stream_make_owned(uint32_t number, const struct stream_kind* kind, size_t size);
 bool stream_exists(uint32_t number);
 /* Forgets the stream; says nothing. */
 void stream_end(struct stream* stream);

@@ -138,16 +138,9 @@ void tcp_open(uint32_t number, struct tlv_reader arguments) {
     channel_send_error(number, NANOBOX_REASON_BAD_REQUEST, 0, "ports are 1 to 65535");
     return;
   }
-  struct connection* connection = calloc(1, sizeof *connection);
-  struct stream* stream = stream_make(number, &tcp_kind, connection);
-  if (!stream) {
-    free(connection);
-    return;
-  }
-  if (!connection) {
-    stream_fail(stream, NANOBOX_REASON_NO_RESOURCES, 0, "the sandbox has no memory left");
-    return;
-  }
+  struct stream* stream = stream_make_owned(number, &tcp_kind, sizeof(struct connection));
+  if (!stream) return;
+  struct connection* connection = stream->owner;
   *connection = (struct connection){.fd = -1, .port = (uint16_t)port};
   const int problem = begin(stream, connection, AF_INET);
   if (problem) connect_next(stream, connection, problem);

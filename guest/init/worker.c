@@ -224,14 +224,12 @@ void worker_open(uint32_t number, uint32_t kind, struct tlv_reader arguments) {
     request_free(&request);
     return;
   }
-  struct worker* worker = calloc(1, sizeof *worker);
-  struct stream* stream = stream_make(number, &worker_kind, worker);
-  if (!stream || !worker) {
-    if (stream) stream_fail(stream, NANOBOX_REASON_NO_RESOURCES, 0, "the sandbox has no memory left");
-    free(worker);
+  struct stream* stream = stream_make_owned(number, &worker_kind, sizeof(struct worker));
+  if (!stream) {
     request_free(&request);
     return;
   }
+  struct worker* worker = stream->owner;
   worker->writes = kind == NANOBOX_KIND_FILE_WRITE || kind == NANOBOX_KIND_ARCHIVE_WRITE;
   worker->stream = stream;
   worker->next = workers;

@@ -44,6 +44,16 @@ inline Error no_such_sandbox(std::string_view id) {
           .mend = "GET /api/v1/sandboxes lists them"};
 }
 
+/// @param pointer  where it came from: "?mode", "/port"
+inline Error invalid_parameter(std::string attempted, std::string pointer, std::string reason, std::string mend) {
+  return {.code = ErrorCode::invalid_value,
+          .attempted = std::move(attempted),
+          .subject = pointer.substr(1),
+          .reason = reason,
+          .mend = std::move(mend),
+          .fields = {{std::move(pointer), std::move(reason)}}};
+}
+
 /// The sandbox of the request's {id}, if it is there and the requester's.
 inline Result<std::shared_ptr<const Sandbox>> sandbox_of(const Api& api, const Request& request) {
   auto sandbox = api.boards().sandboxes.find(std::string(request.param("id")));

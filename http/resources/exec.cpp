@@ -1,9 +1,9 @@
 #include "actors/exec_collector.hpp"
+#include "actors/stdin_feed.hpp"
 #include "config/id.hpp"
 #include "config/utf8.hpp"
 #include "http/json/document.hpp"
 #include "http/json/reader.hpp"
-#include "http/json/text.hpp"
 #include "http/json/writer.hpp"
 #include "http/resources/api.hpp"
 #include "http/resources/ask.hpp"
@@ -60,29 +60,6 @@ Result<AskedCommand> read_command(const Request& request) {
   return asked;
 }
 
-/// Hands a command's whole stdin over, as the way to the guest has room.
-class StdinFeed {
-public:
-  explicit StdinFeed(std::optional<std::string> bytes) : bytes_(std::move(bytes)) {}
-  /// @param queued  bytes that wait already
-  void feed(const GuestStream& guest, std::size_t queued) {
-    if (!bytes_ || done_) return;
-    do {
-      const auto piece = bytes_->substr(sent_, kPiece);
-      sent_ += piece.size();
-      queued += piece.size();
-      done_ = sent_ == bytes_->size();
-      guest.write(piece, done_);
-    } while (!done_ && queued < kPiece);
-  }
-
-private:
-  static constexpr std::size_t kPiece = std::size_t{256} << 10;
-  std::optional<std::string> bytes_;
-  std::size_t sent_ = 0;
-  bool done_ = false;
-};
-
 /// `started`, output as it comes, `exit`.
 class StreamedExec final : public EventAnswer {
 public:
@@ -104,7 +81,7 @@ public:
     auto& cut = cut_[data.part == StreamPart::stderr_part ? 1 : 0];
     const auto credit = data.bytes.size();
     std::string bytes = std::exchange(cut, {});
-    bytes.append(reinterpret_cast<const char*>(data.bytes.data()), data.bytes.size());
+    bytes += data.text();
     if (!data.last) {
       cut = bytes.substr(utf8_before_cut(bytes));
       bytes.resize(bytes.size() - cut.size());
@@ -112,7 +89,7 @@ public:
     if (bytes.empty())
       grant(credit);
     else
-      emit(output_event(data.part == StreamPart::stderr_part ? "stderr" : "stdout", bytes), credit);
+      emit(output_event(to_string(data.part), bytes), credit);
   }
   void on_exit(const StreamExit& exit) override {
     const auto duration = std::chrono::steady_clock::now() - started_;
@@ -129,10 +106,10 @@ private:
 };
 
 /// Answers once the command runs, and leaves it.
-class DetachedExec final : public GuestClient {
+class DetachedExec final : public OneAnswer {
 public:
   DetachedExec(Responder responder, ExecCommand command)
-      : responder_(std::move(responder)),
+      : OneAnswer(std::move(responder)),
         process_id_(command.request.process_id),
         stdin_(std::move(command.stdin_bytes)) {}
 
@@ -155,20 +132,18 @@ public:
   void on_exit(const StreamExit&) override { quit(); }
   void on_failed(const Error& error) override {
     // Once it runs, a stdin that it does not read is its own affair.
-    if (responder_.answered()) return quit();
-    responder_.send_problem(error);
-    quit();
+    if (responder().answered()) return quit();
+    OneAnswer::on_failed(error);
   }
 
 private:
   void answer() {
     json::Writer json;
     json.begin_object().field("process_id", process_id_).field("pid", pid_).end_object();
-    responder_.send(202, json.take());
+    responder().send(202, json.take());
     if (!feed_) quit();
   }
 
-  Responder responder_;
   const std::string process_id_;
   std::optional<std::string> stdin_;
   std::optional<StdinFeed> feed_;

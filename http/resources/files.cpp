@@ -1,12 +1,12 @@
-#include <charconv>
-
 #include "config/utf8.hpp"
+#include "config/whole_number.hpp"
 #include "http/json/document.hpp"
 #include "http/json/reader.hpp"
 #include "http/json/text.hpp"
 #include "http/json/writer.hpp"
 #include "http/resources/api.hpp"
 #include "http/resources/ask.hpp"
+#include "http/resources/guest_answer.hpp"
 #include "http/resources/guest_upload.hpp"
 #include "pipeline/boot/channel/records.hpp"
 
@@ -86,39 +86,17 @@ std::string to_json(const FileEntry& entry) {
   return json.take();
 }
 
-/// A client whose answer is either a problem, or goes out as it comes.
-class Download : public GuestClient {
-public:
-  explicit Download(Responder responder) : responder_(std::move(responder)) {}
-  void on_failed(const Error& error) override {
-    // Once the head is out, only a cut connection can say that the rest is missing.
-    if (!answer_) responder_->send_problem(error);
-    quit();
-  }
-
-protected:
-  void begin(StreamHead head) {
-    auto stream = responder_->begin_stream(std::move(head));
-    stream.on_disconnect([this, post = post()] { post([this] { quit(); }); });
-    answer_.emplace(std::move(stream), post(), [this](std::size_t bytes) { grant(bytes); });
-  }
-  bool has_begun() const { return answer_.has_value(); }
-  void write(std::string_view bytes, std::size_t credit) { answer_->write(bytes, credit); }
-  void end() {
-    answer_->end();
-    quit();
-  }
-  Responder& responder() { return *responder_; }
-
-private:
-  std::optional<Responder> responder_;
-  std::optional<PacedAnswer> answer_;
-};
+template <class Wanted>
+Wanted with_file(const FileRequest& file) {
+  Wanted wanted;
+  static_cast<FileRequest&>(wanted) = file;
+  return wanted;
+}
 
 /// A folder's entries, as JSON that is written while they come.
-class Listing final : public Download {
+class Listing final : public StreamedAnswer {
 public:
-  using Download::Download;
+  using StreamedAnswer::StreamedAnswer;
   void on_data(StreamData& data) override {
     if (!has_begun()) begin_list();
     reader_.feed(data.bytes);
@@ -151,60 +129,55 @@ private:
 };
 
 /// A file's bytes; of a folder its entries.
-class FileDownload final : public GuestClient {
+class FileDownload final : public StreamedAnswer {
 public:
   FileDownload(Api& api, Responder responder, std::string sandbox_id, FileRequest file)
-      : api_(api), responder_(std::move(responder)), sandbox_id_(std::move(sandbox_id)), file_(std::move(file)) {}
+      : StreamedAnswer(std::move(responder)), api_(api), sandbox_id_(std::move(sandbox_id)), file_(std::move(file)) {}
 
   void on_opened(const Opened& opened) override {
     const auto info = opened.file.value_or(FileInfo{});
     StreamHead head{.headers = headers_of(info)};
     // Files of /proc have no size and bytes all the same.
     if (info.size_bytes > 0) left_ = head.content_length = info.size_bytes;
-    auto stream = responder_.begin_stream(std::move(head));
-    stream.on_disconnect([this, post = post()] { post([this] { quit(); }); });
-    answer_.emplace(std::move(stream), post(), [this](std::size_t bytes) { grant(bytes); });
+    begin(std::move(head));
   }
   void on_data(StreamData& data) override {
-    std::string_view bytes(reinterpret_cast<const char*>(data.bytes.data()), data.bytes.size());
+    auto bytes = data.text();
     // What was appended since its size was told is not part of the answer.
     if (left_) {
       bytes = bytes.substr(0, *left_);
       *left_ -= bytes.size();
     }
-    if (answer_) answer_->write(bytes, data.bytes.size());
+    if (has_begun()) write(bytes, data.bytes.size());
   }
   void on_exit(const StreamExit&) override {
-    if (answer_) answer_->end();
-    quit();
+    if (has_begun()) return end();
+    on_failed({.code = ErrorCode::guest_protocol,
+               .attempted = "read a file",
+               .subject = file_.path,
+               .reason = "the guest ended it before it began",
+               .mend = ""});
   }
   void on_failed(const Error& error) override {
-    if (answer_) return quit();
-    if (error.code == ErrorCode::file_is_folder) {
-      FileListRequest list;
-      static_cast<FileRequest&>(list) = file_;
-      start_guest_client(api_, sandbox_id_, std::move(list), std::make_unique<Listing>(std::move(responder_)));
-    } else {
-      responder_.send_problem(error);
-    }
+    if (has_begun() || error.code != ErrorCode::file_is_folder) return StreamedAnswer::on_failed(error);
+    start_guest_client(api_, sandbox_id_, with_file<FileListRequest>(file_),
+                       std::make_unique<Listing>(std::move(responder())));
     quit();
   }
 
 private:
   Api& api_;
-  Responder responder_;
   const std::string sandbox_id_;
   const FileRequest file_;
-  std::optional<PacedAnswer> answer_;
   std::optional<std::uint64_t> left_;
 };
 
-class ArchiveDownload final : public Download {
+class ArchiveDownload final : public StreamedAnswer {
 public:
-  using Download::Download;
+  using StreamedAnswer::StreamedAnswer;
   void on_data(StreamData& data) override {
     if (!has_begun()) begin({.content_type = "application/x-tar"});
-    write({reinterpret_cast<const char*>(data.bytes.data()), data.bytes.size()}, data.bytes.size());
+    write(data.text(), data.bytes.size());
   }
   void on_exit(const StreamExit&) override {
     if (!has_begun()) begin({.content_type = "application/x-tar"});
@@ -212,51 +185,30 @@ public:
   }
 };
 
-class FileStat final : public GuestClient {
+class FileStat final : public OneAnswer {
 public:
-  explicit FileStat(Responder responder) : responder_(std::move(responder)) {}
+  using OneAnswer::OneAnswer;
   void on_opened(const Opened& opened) override { info_ = opened.file.value_or(FileInfo{}); }
   void on_exit(const StreamExit&) override {
     StreamHead head{.headers = headers_of(info_)};
     if (info_.type == FileType::file) head.content_length = info_.size_bytes;
-    responder_.begin_stream(std::move(head)).end();
-    quit();
-  }
-  void on_failed(const Error& error) override {
-    responder_.send_problem(error);
+    responder().begin_stream(std::move(head)).end();
     quit();
   }
 
 private:
-  Responder responder_;
   FileInfo info_;
 };
 
 /// Something without output: 204 when it is done.
-class Done final : public GuestClient {
+class Done final : public OneAnswer {
 public:
-  explicit Done(Responder responder) : responder_(std::move(responder)) {}
+  using OneAnswer::OneAnswer;
   void on_exit(const StreamExit&) override {
-    responder_.send(204);
+    responder().send(204);
     quit();
   }
-  void on_failed(const Error& error) override {
-    responder_.send_problem(error);
-    quit();
-  }
-
-private:
-  Responder responder_;
 };
-
-Error bad_value(std::string pointer, std::string reason, std::string mend) {
-  return {.code = ErrorCode::invalid_value,
-          .attempted = "use a file",
-          .subject = "",
-          .reason = reason,
-          .mend = std::move(mend),
-          .fields = {{std::move(pointer), std::move(reason)}}};
-}
 
 struct FileQuery {
   std::string sandbox_id;
@@ -269,22 +221,16 @@ Result<FileQuery> read_query(const Api& api, const Request& request, std::initia
   const auto sandbox = NANOBOX_TRY(running_sandbox_of(api, request));
   FileQuery query{.sandbox_id = sandbox->id, .file = {}, .archive = false};
   const auto path = request.query_parameter("path");
-  if (!path) return fail(bad_value("?path", "is missing", "name an absolute path, ?path=/etc/hosts"));
+  if (!path)
+    return fail(invalid_parameter("use a file", "?path", "is missing", "name an absolute path, ?path=/etc/hosts"));
   query.file.path = *path;
   query.file.user = request.query_parameter("user").value_or("");
   if (const auto archive = request.query_parameter("archive")) {
-    if (*archive != "tar") return fail(bad_value("?archive", "must be tar", "use ?archive=tar"));
+    if (*archive != "tar") return fail(invalid_parameter("use a file", "?archive", "must be tar", "use ?archive=tar"));
     query.archive = true;
   }
   NANOBOX_TRY(check_guest_path(query.file.path));
   return query;
-}
-
-template <class Wanted>
-Wanted with_file(const FileRequest& file) {
-  Wanted wanted;
-  static_cast<FileRequest&>(wanted) = file;
-  return wanted;
 }
 
 void download(Api& api, const Request& request, Responder responder) {
@@ -303,11 +249,10 @@ void download(Api& api, const Request& request, Responder responder) {
 Result<std::optional<std::uint32_t>> read_mode(const Request& request) {
   const auto text = request.query_parameter("mode");
   if (!text) return std::optional<std::uint32_t>();
-  std::uint32_t mode = 0;
-  const auto [end, problem] = std::from_chars(text->data(), text->data() + text->size(), mode, 8);
-  if (problem != std::errc{} || end != text->data() + text->size() || mode > 07777)
-    return fail(bad_value("?mode", "must be octal, at most 7777", "use ?mode=0644"));
-  return std::optional(mode);
+  const auto mode = whole_number<std::uint32_t>(*text, 8);
+  if (!mode || *mode > 07777)
+    return fail(invalid_parameter("use a file", "?mode", "must be octal, at most 7777", "use ?mode=0644"));
+  return mode;
 }
 
 void upload(Api& api, const Request& request, BodyReader body, Responder responder) {

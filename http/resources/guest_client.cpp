@@ -1,7 +1,5 @@
 #include "http/resources/guest_client.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <caf/event_based_actor.hpp>
 
 #include "actors/concerns.hpp"
@@ -72,25 +70,6 @@ void GuestClient::Post::operator()(std::function<void()> work) const {
 void start_guest_client(Api& api, std::string sandbox_id, StreamRequest request, std::unique_ptr<GuestClient> client) {
   api.system.spawn(guest_client, api.node.node_agent, std::move(sandbox_id), std::move(request),
                    std::make_shared<std::unique_ptr<GuestClient>>(std::move(client)));
-}
-
-PacedAnswer::PacedAnswer(Stream stream, GuestClient::Post post, std::function<void(std::size_t)> grant)
-    : stream_(std::move(stream)), post_(std::move(post)), grant_(std::move(grant)) {}
-
-void PacedAnswer::write(std::string_view bytes, std::size_t credit) {
-  owed_ += credit;
-  const bool room = stream_.write(bytes);
-  if (!writable_) return;
-  if (room) return grant_(std::exchange(owed_, 0));
-  writable_ = false;
-  stream_.on_writable([this, post = post_, alive = std::weak_ptr(alive_)] {
-    // On the actor's thread, where this object dies too.
-    post([this, alive] {
-      if (alive.expired()) return;
-      writable_ = true;
-      grant_(std::exchange(owed_, 0));
-    });
-  });
 }
 
 }  // namespace nanobox::http

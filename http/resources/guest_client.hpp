@@ -56,7 +56,6 @@ public:
 
 protected:
   const GuestStream& guest() const { return *stream_; }
-  bool has_stream() const { return stream_.has_value(); }
   void grant(std::size_t bytes) const { stream_->grant(bytes); }
   /// Ends the actor and with it this object, once the present call has returned.
   void quit() const { host_.quit(); }
@@ -72,23 +71,5 @@ private:
 
 /// Opens the stream and lets `client` have what comes of it.
 void start_guest_client(Api& api, std::string sandbox_id, StreamRequest request, std::unique_ptr<GuestClient> client);
-
-/// An answer that goes out piece by piece, at the client's pace: credit goes back to the guest as the bytes leave.
-class PacedAnswer {
-public:
-  PacedAnswer(Stream stream, GuestClient::Post post, std::function<void(std::size_t)> grant);
-  /// @param credit  bytes of the guest's that `bytes` were made of
-  void write(std::string_view bytes, std::size_t credit);
-  void end() { stream_.end(); }
-  bool has_room() const { return writable_; }
-
-private:
-  Stream stream_;
-  GuestClient::Post post_;
-  std::function<void(std::size_t)> grant_;
-  std::size_t owed_ = 0;
-  bool writable_ = true;
-  std::shared_ptr<const bool> alive_ = std::make_shared<const bool>(true);
-};
 
 }  // namespace nanobox::http

@@ -3,13 +3,13 @@
 namespace nanobox::http {
 
 GuestUpload::GuestUpload(Responder responder, BodyReader body)
-    : responder_(std::move(responder)), body_(std::move(body)) {}
+    : OneAnswer(std::move(responder)), body_(std::move(body)) {}
 
 void GuestUpload::on_stream() {
   body_.start(
       [this, post = post()](std::string bytes) {
         post([this, bytes = std::move(bytes)] {
-          written_ += bytes.size();
+          pace_.wrote(bytes.size());
           guest().write(bytes, false);
         });
       },
@@ -22,19 +22,11 @@ void GuestUpload::on_stream() {
 }
 
 void GuestUpload::on_window(const StdinWindow& window) {
-  const auto gone = written_ - window.queued;
-  if (gone <= consumed_) return;
-  body_.consumed(gone - consumed_);
-  consumed_ = gone;
+  pace_.on_window(window, body_);
 }
 
 void GuestUpload::on_exit(const StreamExit&) {
-  responder_.send(204);
-  quit();
-}
-
-void GuestUpload::on_failed(const Error& error) {
-  responder_.send_problem(error);
+  responder().send(204);
   quit();
 }
 

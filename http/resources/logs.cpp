@@ -53,24 +53,19 @@ caf::behavior console_follower(FollowerSelf self, NodeAgentActor agent, std::str
 }
 
 /// What the guest's init says about itself, as text or, followed, as events.
-class InitLog final : public GuestClient {
+class InitLog final : public OneAnswer {
 public:
-  explicit InitLog(Responder responder) : responder_(std::move(responder)) {}
+  using OneAnswer::OneAnswer;
   void on_data(StreamData& data) override {
-    text_.append(reinterpret_cast<const char*>(data.bytes.data()), data.bytes.size());
+    text_ += data.text();
     grant(data.bytes.size());
   }
   void on_exit(const StreamExit&) override {
-    responder_.send_bytes(200, kPlain, std::move(text_));
-    quit();
-  }
-  void on_failed(const Error& error) override {
-    responder_.send_problem(error);
+    responder().send_bytes(200, kPlain, std::move(text_));
     quit();
   }
 
 private:
-  Responder responder_;
   std::string text_;
 };
 
@@ -78,10 +73,7 @@ class FollowedInitLog final : public EventAnswer {
 public:
   using EventAnswer::EventAnswer;
   void on_opened(const Opened&) override { emit(server_sent_comment()); }
-  void on_data(StreamData& data) override {
-    emit(output_event("init", {reinterpret_cast<const char*>(data.bytes.data()), data.bytes.size()}),
-         data.bytes.size());
-  }
+  void on_data(StreamData& data) override { emit(output_event("init", data.text()), data.bytes.size()); }
   void on_exit(const StreamExit&) override { end(); }
 };
 
@@ -93,12 +85,8 @@ void send_logs(Api& api, const Request& request, Responder responder) {
   const auto source = request.query_parameter("source").value_or("console");
   const auto& id = (*sandbox)->id;
   if (source != "console" && source != "init")
-    return responder.send_problem({.code = ErrorCode::invalid_value,
-                                   .attempted = "read the logs",
-                                   .subject = std::string(source),
-                                   .reason = "there is no such log",
-                                   .mend = "use console or init",
-                                   .fields = {{"?source", "must be console or init"}}});
+    return responder.send_problem(
+        invalid_parameter("read the logs", "?source", "must be console or init", "leave it out for the console"));
   if ((*sandbox)->status == SandboxStatus::failed) return responder.send_bytes(200, kPlain, (*sandbox)->reason + "\n");
   if (source == "init") {
     std::unique_ptr<GuestClient> client;

@@ -1,6 +1,5 @@
 #include "http/resources/output_events.hpp"
 
-#include "config/utf8.hpp"
 #include "http/json/text.hpp"
 #include "http/json/writer.hpp"
 #include "http/problem.hpp"
@@ -10,6 +9,10 @@ namespace nanobox::http {
 
 namespace {
 constexpr std::chrono::seconds kKeepAlive{15};
+}
+
+std::string_view to_string(StreamPart part) {
+  return part == StreamPart::stderr_part ? "stderr" : "stdout";
 }
 
 std::string output_event(std::string_view name, std::string_view bytes, std::string_view id) {
@@ -40,36 +43,23 @@ std::string error_event(const Error& error) {
   return server_sent_event("error", problem_json(error));
 }
 
-EventAnswer::EventAnswer(Responder responder) : responder_(std::move(responder)) {}
-
 void EventAnswer::on_failed(const Error& error) {
-  if (!answer_) {
-    responder_->send_problem(error);
-    return quit();
-  }
+  if (!has_begun()) return StreamedAnswer::on_failed(error);
   emit(error_event(error));
   end();
 }
 
 void EventAnswer::on_tick() {
-  if (answer_ && answer_->has_room()) emit(server_sent_comment());
+  if (has_room()) emit(server_sent_comment());
   tick_after(kKeepAlive);
 }
 
 void EventAnswer::emit(std::string_view event, std::size_t credit) {
-  if (!answer_) {
-    auto stream = responder_->begin_stream(event_stream_type);
-    responder_.reset();
-    stream.on_disconnect([this, post = post()] { post([this] { quit(); }); });
-    answer_.emplace(std::move(stream), post(), [this](std::size_t bytes) { grant(bytes); });
+  if (!has_begun()) {
+    begin({.content_type = std::string(event_stream_type)});
     tick_after(kKeepAlive);
   }
-  answer_->write(event, credit);
-}
-
-void EventAnswer::end() {
-  answer_->end();
-  quit();
+  write(event, credit);
 }
 
 }  // namespace nanobox::http

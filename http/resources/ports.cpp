@@ -1,10 +1,9 @@
-#include <charconv>
-
+#include "config/whole_number.hpp"
 #include "http/proxy/forwarded_request.hpp"
 #include "http/proxy/response_parser.hpp"
 #include "http/resources/api.hpp"
 #include "http/resources/ask.hpp"
-#include "http/resources/guest_client.hpp"
+#include "http/resources/guest_answer.hpp"
 #include "http/resources/socket_client.hpp"
 
 namespace nanobox::http {
@@ -16,23 +15,16 @@ constexpr std::string_view kTcp = "/api/v1/sandboxes/{id}/tcp/{port}";
 
 Result<std::uint16_t> read_port(const Request& request) {
   const auto text = request.param("port");
-  std::uint16_t port = 0;
-  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), port);
-  if (problem == std::errc{} && end == text.data() + text.size() && port != 0) return port;
-  return fail({.code = ErrorCode::invalid_value,
-               .attempted = "reach a port",
-               .subject = std::string(text),
-               .reason = "it is no port",
-               .mend = "use 1 to 65535",
-               .fields = {{"/port", "must be 1 to 65535"}}});
+  if (const auto port = whole_number<std::uint16_t>(text); port && *port != 0) return *port;
+  return fail(invalid_parameter("reach a port", "/port", "'" + std::string(text) + "' is no port", "use 1 to 65535"));
 }
 
 /// One request to a service in the guest, on a connection of its own, and the service's answer.
-class ForwardedRequest final : public GuestClient {
+class ForwardedRequest final : public StreamedAnswer {
 public:
   ForwardedRequest(Request request, BodyReader body, Responder responder)
-      : body_(std::move(body)),
-        responder_(std::move(responder)),
+      : StreamedAnswer(std::move(responder)),
+        body_(std::move(body)),
         parser_(request.method == Method::head, !request.upgrade.empty()),
         chunked_(!body_.length().has_value()) {
     proxy::Forwarding forwarding{.prefix = prefix_of(request),
@@ -42,36 +34,35 @@ public:
   }
 
   void on_stream() override {
-    responder_.on_disconnect([this, post = post()] { post([this] { quit(); }); });
+    responder().on_disconnect([this, post = post()] { post([this] { quit(); }); });
   }
 
   void on_opened(const Opened&) override {
-    write(std::exchange(head_, {}));
+    guest().write(std::exchange(head_, {}), false);
     body_.start(
         [this, post = post()](std::string bytes) {
           post([this, bytes = std::move(bytes)] {
-            body_bytes_ += bytes.size();
-            write(proxy::write_forwarded_body(bytes, chunked_));
+            input_.wrote(bytes.size());
+            guest().write(proxy::write_forwarded_body(bytes, chunked_), false);
           });
         },
         [this, post = post()](Result<void> whole) {
           post([this, whole = std::move(whole)] {
             if (!whole) return on_failed(whole.error());
-            if (const auto end = proxy::forwarded_body_end(chunked_); !end.empty()) write(std::string(end));
+            if (const auto end = proxy::forwarded_body_end(chunked_); !end.empty())
+              guest().write(std::string(end), false);
           });
         });
   }
 
   void on_window(const StdinWindow& window) override {
-    const auto gone = written_ - window.queued;
-    if (raw_) return raw_->on_window(gone);
+    if (raw_) return raw_->on_window(window);
     // The head and the chunks' frames are small beside what may wait.
-    const auto body_gone = std::min(gone, body_bytes_);
-    if (body_gone > body_consumed_) body_.consumed(body_gone - std::exchange(body_consumed_, body_gone));
+    input_.on_window(window, body_);
   }
 
   void on_data(StreamData& data) override {
-    const std::string_view bytes(reinterpret_cast<const char*>(data.bytes.data()), data.bytes.size());
+    const auto bytes = data.text();
     if (raw_) {
       raw_->from_guest(bytes, data.bytes.size());
       if (data.last) raw_->guest_ended();
@@ -91,8 +82,8 @@ public:
   }
 
   void on_failed(const Error& error) override {
-    if (!answer_ && !raw_) responder_.send_problem(error);
-    quit();
+    if (raw_) return quit();
+    StreamedAnswer::on_failed(error);
   }
 
 private:
@@ -102,36 +93,30 @@ private:
     return request.path.substr(0, slash);
   }
 
-  void write(std::string bytes) {
-    written_ += bytes.size();
-    guest().write(std::move(bytes), false);
-  }
-
   void take_answer() {
     using Event = proxy::ResponseParser::Event;
     while (!ended_) {
       switch (parser_.next()) {
         case Event::need_more:
-          if (answer_ == std::nullopt)
+          if (!has_begun())
             grant(std::exchange(owed_, 0));
           else if (owed_ > 0)
-            answer_->write({}, std::exchange(owed_, 0));
+            write({}, std::exchange(owed_, 0));
           return;
         case Event::head:
-          begin();
+          begin(proxy::stream_head_of(parser_.answer()));
           break;
         case Event::body:
-          answer_->write(parser_.take_body(), std::exchange(owed_, 0));
+          write(parser_.take_body(), std::exchange(owed_, 0));
           break;
         case Event::complete:
           ended_ = true;
-          answer_->end();
-          return quit();
+          return end();
         case Event::upgraded: {
           ended_ = true;
           const auto rest = parser_.take_rest();
           raw_.emplace(guest(), post(), [this] { quit(); });
-          raw_->start(responder_.upgrade(parser_.answer().upgrade, parser_.answer().headers), written_);
+          raw_->start(responder().upgrade(parser_.answer().upgrade, parser_.answer().headers));
           raw_->from_guest(rest, std::exchange(owed_, 0));
           return;
         }
@@ -142,22 +127,12 @@ private:
     }
   }
 
-  void begin() {
-    auto stream = responder_.begin_stream(proxy::stream_head_of(parser_.answer()));
-    stream.on_disconnect([this, post = post()] { post([this] { quit(); }); });
-    answer_.emplace(std::move(stream), post(), [this](std::size_t bytes) { grant(bytes); });
-  }
-
   BodyReader body_;
-  Responder responder_;
   proxy::ResponseParser parser_;
   const bool chunked_;
   std::string head_;
-  std::optional<PacedAnswer> answer_;
   std::optional<RawRelay> raw_;
-  std::uint64_t written_ = 0;
-  std::uint64_t body_bytes_ = 0;
-  std::uint64_t body_consumed_ = 0;
+  InputPace input_;
   std::size_t owed_ = 0;
   bool ended_ = false;
 };

@@ -1,6 +1,6 @@
 #include <array>
-#include <charconv>
 
+#include "config/whole_number.hpp"
 #include "http/json/writer.hpp"
 #include "http/resources/api.hpp"
 #include "http/resources/ask.hpp"
@@ -45,10 +45,10 @@ Error no_such_process(const std::string& process_id) {
 }
 
 /// Reads the guest's list, then gives it to `done`.
-class ProcessList final : public GuestClient {
+class ProcessList final : public OneAnswer {
 public:
   using Done = std::function<void(Responder&, std::vector<ProcessRecord>&)>;
-  ProcessList(Responder responder, Done done) : responder_(std::move(responder)), done_(std::move(done)) {}
+  ProcessList(Responder responder, Done done) : OneAnswer(std::move(responder)), done_(std::move(done)) {}
 
   void on_data(StreamData& data) override {
     reader_.feed(data.bytes);
@@ -73,16 +73,11 @@ public:
     if (const auto whole = reader_.finish(); !whole) return on_failed(whole.error());
     std::sort(processes_.begin(), processes_.end(),
               [](const auto& a, const auto& b) { return a.process_id < b.process_id; });
-    done_(responder_, processes_);
-    quit();
-  }
-  void on_failed(const Error& error) override {
-    responder_.send_problem(error);
+    done_(responder(), processes_);
     quit();
   }
 
 private:
-  Responder responder_;
   const Done done_;
   RecordReader reader_;
   std::vector<ProcessRecord> processes_;
@@ -99,9 +94,7 @@ public:
   void on_data(StreamData& data) override {
     offset_ += data.bytes.size();
     if (data.bytes.empty()) return;
-    emit(output_event(data.part == StreamPart::stderr_part ? "stderr" : "stdout",
-                      {reinterpret_cast<const char*>(data.bytes.data()), data.bytes.size()}, std::to_string(offset_)),
-         data.bytes.size());
+    emit(output_event(to_string(data.part), data.text(), std::to_string(offset_)), data.bytes.size());
   }
   void on_gap(const OutputGap& gap) override {
     offset_ = gap.offset;
@@ -121,23 +114,21 @@ private:
 };
 
 /// Sends a signal; a process that has ended is forgotten instead.
-class ProcessSignal final : public GuestClient {
+class ProcessSignal final : public OneAnswer {
 public:
   ProcessSignal(Responder responder, std::string process_id)
-      : responder_(std::move(responder)), process_id_(std::move(process_id)) {}
+      : OneAnswer(std::move(responder)), process_id_(std::move(process_id)) {}
   void on_exit(const StreamExit&) override {
-    responder_.send(204);
+    responder().send(204);
     quit();
   }
   void on_failed(const Error& error) override {
     if (error.code == ErrorCode::process_ended && !std::exchange(forgetting_, true))
       return reopen(ForgetRequest{.process_id = process_id_});
-    responder_.send_problem(error);
-    quit();
+    OneAnswer::on_failed(error);
   }
 
 private:
-  Responder responder_;
   const std::string process_id_;
   bool forgetting_ = false;
 };
@@ -151,15 +142,9 @@ Result<std::uint32_t> signal_number(std::string_view text) {
   const auto name = text.starts_with("SIG") ? text.substr(3) : text;
   for (const auto& [known, number] : names)
     if (known == name) return number;
-  std::uint32_t number = 0;
-  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (problem == std::errc{} && end == text.data() + text.size() && number >= 1 && number <= 64) return number;
-  return fail({.code = ErrorCode::invalid_value,
-               .attempted = "signal a process",
-               .subject = std::string(text),
-               .reason = "it is no signal",
-               .mend = "use TERM, KILL, INT, … or 1 to 64",
-               .fields = {{"?signal", "is no signal"}}});
+  if (const auto number = whole_number<std::uint32_t>(text); number && *number >= 1 && *number <= 64) return *number;
+  return fail(invalid_parameter("signal a process", "?signal", "'" + std::string(text) + "' is no signal",
+                                "use TERM, KILL, INT, … or 1 to 64"));
 }
 
 void list(Api& api, const Request& request, Responder responder, ProcessList::Done done) {
@@ -176,14 +161,11 @@ void follow_output(Api& api, const Request& request, Responder responder) {
   AttachRequest attach{.process_id = std::string(request.param("process_id"))};
   // A browser's EventSource says by this header where it was.
   const auto since = request.query_parameter("since").value_or(request.header("last-event-id").value_or("0"));
-  const auto [end, problem] = std::from_chars(since.data(), since.data() + since.size(), attach.offset);
-  if (problem != std::errc{} || end != since.data() + since.size())
-    return responder.send_problem({.code = ErrorCode::invalid_value,
-                                   .attempted = "follow a process",
-                                   .subject = std::string(since),
-                                   .reason = "it is no offset",
-                                   .mend = "use the id of the last event that came",
-                                   .fields = {{"?since", "must be a whole number"}}});
+  const auto offset = whole_number<std::uint64_t>(since);
+  if (!offset)
+    return responder.send_problem(invalid_parameter("follow a process", "?since", "must be a whole number",
+                                                    "use the id of the last event that came"));
+  attach.offset = *offset;
   start_guest_client(api, (*sandbox)->id, std::move(attach), std::make_unique<ProcessOutput>(std::move(responder)));
 }
 

@@ -7,16 +7,18 @@
 namespace nanobox::http {
 
 RawRelay::RawRelay(GuestStream guest, GuestClient::Post post, std::function<void()> quit)
-    : guest_(std::move(guest)), post_(std::move(post)), quit_(std::move(quit)) {}
+    : guest_(std::move(guest)),
+      post_(std::move(post)),
+      quit_(std::move(quit)),
+      output_(post_, [this](std::size_t bytes) { guest_.grant(bytes); }) {}
 
-void RawRelay::start(RawConnection connection, std::uint64_t written) {
-  written_ = consumed_ = written;
+void RawRelay::start(RawConnection connection) {
   connection_.emplace(std::move(connection));
   connection_->on_disconnect([this, post = post_] { post([this] { quit_(); }); });
   connection_->start(
       [this, post = post_](std::string bytes) {
         post([this, bytes = std::move(bytes)] {
-          written_ += bytes.size();
+          input_.wrote(bytes.size());
           guest_.write(bytes, false);
         });
       },
@@ -26,25 +28,15 @@ void RawRelay::start(RawConnection connection, std::uint64_t written) {
 }
 
 void RawRelay::from_guest(std::string_view bytes, std::size_t credit) {
-  owed_ += credit;
-  const bool room = bytes.empty() || connection_->write(bytes);
-  if (!writable_) return;
-  if (room) return guest_.grant(std::exchange(owed_, 0));
-  writable_ = false;
-  connection_->on_writable([this, post = post_] {
-    post([this] {
-      writable_ = true;
-      guest_.grant(std::exchange(owed_, 0));
-    });
-  });
+  output_.wrote(*connection_, bytes.empty() || connection_->write(bytes), credit);
 }
 
 void RawRelay::guest_ended() {
   connection_->end();
 }
 
-void RawRelay::on_window(std::uint64_t gone) {
-  if (gone > consumed_) connection_->consumed(gone - std::exchange(consumed_, gone));
+void RawRelay::on_window(const StdinWindow& window) {
+  input_.on_window(window, *connection_);
 }
 
 SocketClient::SocketClient(WebSocketHandshake handshake, Responder responder)
@@ -53,6 +45,7 @@ SocketClient::SocketClient(WebSocketHandshake handshake, Responder responder)
 void SocketClient::on_opened(const Opened&) {
   socket_.emplace(WebSocket::accept(std::move(handshake_), std::move(*responder_)));
   responder_.reset();
+  output_.emplace(post(), [this](std::size_t bytes) { grant(bytes); });
   socket_->on_drain([this, post = post()] { post([this] { close(CloseCode::going_away, "the server stops"); }); });
   socket_->start({.on_message =
                       [this, post = post()](MessageKind kind, std::string payload) {
@@ -63,7 +56,7 @@ void SocketClient::on_opened(const Opened&) {
 
 void SocketClient::on_message(MessageKind kind, const std::string& payload) {
   if (kind == MessageKind::binary) {
-    written_ += payload.size();
+    input_.wrote(payload.size());
     return guest().write(payload, false);
   }
   socket_->consumed(payload.size());
@@ -71,27 +64,27 @@ void SocketClient::on_message(MessageKind kind, const std::string& payload) {
 }
 
 void SocketClient::on_window(const StdinWindow& window) {
-  const auto gone = written_ - window.queued;
-  if (gone > consumed_) socket_->consumed(gone - std::exchange(consumed_, gone));
+  if (socket_) input_.on_window(window, *socket_);
 }
 
 void SocketClient::on_data(StreamData& data) {
-  owed_ += data.bytes.size();
-  const bool room =
-      data.bytes.empty() ||
-      socket_->send(MessageKind::binary, {reinterpret_cast<const char*>(data.bytes.data()), data.bytes.size()});
-  if (room && writable_) {
-    grant(std::exchange(owed_, 0));
-  } else if (writable_) {
-    writable_ = false;
-    socket_->on_writable([this, post = post()] {
-      post([this] {
-        writable_ = true;
-        grant(std::exchange(owed_, 0));
-      });
-    });
-  }
+  if (!socket_) return refuse_early();
+  const bool room = data.bytes.empty() || socket_->send(MessageKind::binary, data.text());
+  output_->wrote(*socket_, room, data.bytes.size());
   if (data.last) on_guest_ended();
+}
+
+void SocketClient::on_exit(const StreamExit& exit) {
+  if (!socket_) return refuse_early();
+  close_after(exit);
+}
+
+void SocketClient::refuse_early() {
+  on_failed({.code = ErrorCode::guest_protocol,
+             .attempted = "open a stream in the guest",
+             .subject = "",
+             .reason = "the guest answered before it had opened it",
+             .mend = "delete the sandbox: its init does not keep to the protocol"});
 }
 
 void SocketClient::on_failed(const Error& error) {
@@ -105,7 +98,7 @@ void SocketClient::close(CloseCode code, std::string_view reason) {
   socket_->close(code, reason);
 }
 
-void TcpSocket::on_exit(const StreamExit&) {
+void TcpSocket::close_after(const StreamExit&) {
   close(CloseCode::normal, {});
 }
 
@@ -125,7 +118,7 @@ bool TcpSocket::on_text(const std::string& text) {
   return true;
 }
 
-void TerminalSocket::on_exit(const StreamExit& exit) {
+void TerminalSocket::close_after(const StreamExit& exit) {
   const auto end = command_end(exit.exit_code, exit.signal, exit.timed_out);
   close(CloseCode::normal, "exit " + std::to_string(end.exit_code));
 }

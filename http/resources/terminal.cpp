@@ -1,6 +1,5 @@
-#include <charconv>
-
 #include "config/id.hpp"
+#include "config/whole_number.hpp"
 #include "http/resources/api.hpp"
 #include "http/resources/ask.hpp"
 #include "http/resources/socket_client.hpp"
@@ -9,23 +8,14 @@ namespace nanobox::http {
 
 namespace {
 
-Error bad_value(std::string pointer, std::string reason, std::string mend) {
-  return {.code = ErrorCode::invalid_value,
-          .attempted = "open a terminal",
-          .subject = "",
-          .reason = reason,
-          .mend = std::move(mend),
-          .fields = {{std::move(pointer), std::move(reason)}}};
-}
-
 Result<std::uint16_t> read_count(const Request& request, std::string_view name, std::uint16_t otherwise) {
   const auto text = request.query_parameter(name);
   if (!text) return otherwise;
-  std::uint16_t count = 0;
-  const auto [end, problem] = std::from_chars(text->data(), text->data() + text->size(), count);
-  if (problem != std::errc{} || end != text->data() + text->size() || count == 0 || count > 10'000)
-    return fail(bad_value("?" + std::string(name), "must be 1 to 10000", "leave it out for the usual size"));
-  return count;
+  const auto count = whole_number<std::uint16_t>(*text);
+  if (!count || *count == 0 || *count > 10'000)
+    return fail(invalid_parameter("open a terminal", "?" + std::string(name), "must be 1 to 10000",
+                                  "leave it out for the usual size"));
+  return *count;
 }
 
 Result<ExecRequest> read_command(const Request& request) {
@@ -37,7 +27,7 @@ Result<ExecRequest> read_command(const Request& request) {
       exec.argv.push_back(value);
     } else if (name == "env") {
       if (value.find('=') == std::string::npos || value.front() == '=')
-        return fail(bad_value("?env", "must be NAME=VALUE", "use ?env=LANG=C"));
+        return fail(invalid_parameter("open a terminal", "?env", "must be NAME=VALUE", "use ?env=LANG=C"));
       term = term || value.starts_with("TERM=");
       exec.env.push_back(value);
     } else if (name != "command" && name != "cols" && name != "rows" && name != "user" && name != "cwd") {
@@ -49,7 +39,7 @@ Result<ExecRequest> read_command(const Request& request) {
                    .fields = {{"?" + name, "is not known"}}});
     }
   }
-  if (exec.argv[0].empty()) return fail(bad_value("?command", "is empty", "name a program"));
+  if (exec.argv[0].empty()) return fail(invalid_parameter("open a terminal", "?command", "is empty", "name a program"));
   if (!term) exec.env.emplace_back("TERM=xterm-256color");
   exec.user = request.query_parameter("user").value_or("");
   exec.cwd = request.query_parameter("cwd").value_or("");

@@ -1,5 +1,6 @@
 /* An init that is none: -DSILENT never gets ready; -DPANICS ends at once, which panics the kernel; -DMUTE gets ready
- * and answers HELLO, and nothing after that. */
+ * and answers HELLO, and nothing after that; -DHASTY is configured too, and answers each OPEN with output and an end,
+ * without having opened anything. */
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -39,8 +40,24 @@ static void acknowledge(int channel, const uint8_t* nonce) {
   if (write(channel, frame, NANOBOX_FRAME_HEADER + length) < 0) perror("odd guest");
 }
 
-/* Every HELLO is answered; what else comes is read and forgotten. */
-static void answer_hello_only(int channel) {
+#ifdef HASTY
+static void send_frame(int channel, uint8_t type, uint16_t part, uint32_t stream, const void* payload, uint32_t length) {
+  uint8_t frame[64];
+  memcpy(frame + NANOBOX_FRAME_HEADER, payload, length);
+  nanobox_put_header(frame, type, 0, part, stream, payload, length);
+  if (write(channel, frame, NANOBOX_FRAME_HEADER + length) < 0) perror("odd guest");
+}
+
+static void be_hasty(int channel, uint8_t type, uint32_t stream) {
+  if (type == NANOBOX_CONFIGURE) send_frame(channel, type, 0, 0, "", 0);
+  if (type != NANOBOX_OPEN) return;
+  send_frame(channel, NANOBOX_DATA, NANOBOX_PART_STDOUT, stream, "hasty", 5);
+  send_frame(channel, NANOBOX_EXIT, 0, stream, "", 0);
+}
+#endif
+
+/* Every HELLO is answered; what else comes is read and, but by a hasty guest, forgotten. */
+static void answer(int channel) {
   static uint8_t bytes[1 << 17];
   for (size_t used = 0;;) {
     const ssize_t got = read(channel, bytes + used, sizeof bytes - used);
@@ -55,6 +72,9 @@ static void answer_hello_only(int channel) {
       const uint8_t* payload = bytes + NANOBOX_FRAME_HEADER;
       for (uint32_t at = 0; bytes[0] == NANOBOX_HELLO && at + 6 <= length; at += 6 + nanobox_get32(payload + at + 2))
         if (nanobox_get16(payload + at) == NANOBOX_TAG_NONCE) acknowledge(channel, payload + at + 6);
+#ifdef HASTY
+      be_hasty(channel, bytes[0], nanobox_get32(bytes + 4));
+#endif
       used -= NANOBOX_FRAME_HEADER + length;
       memmove(bytes, bytes + NANOBOX_FRAME_HEADER + length, used);
     }
@@ -73,5 +93,5 @@ int main(void) {
 #endif
   const int channel = open_channel();
   dprintf(console, "NANOBOX_READY\n");
-  answer_hello_only(channel);
+  answer(channel);
 }

@@ -13,6 +13,7 @@ from leaks import files_below, processes_of, stopped_leaks
 from make_default_image import CONFIG
 from oci_layout import LayerTar, OciLayout
 from stand_ins import add_many_files, odd_guest, stand_in_vmm
+from websocket import Refused, WebSocket
 
 
 class BadHosts(OwnDaemon):
@@ -60,6 +61,17 @@ class BadHosts(OwnDaemon):
     def test_a_guest_that_does_not_answer_configure(self):
         daemon = self.daemon(flags=[f"--oci.init_binary={odd_guest(self.folder, 'MUTE')}"])
         self.create_fails(daemon, "guest_timeout", "deadline_exceeded")
+
+    def test_a_guest_that_answers_before_it_has_opened_a_stream(self):
+        daemon = self.daemon(flags=[f"--oci.init_binary={odd_guest(self.folder, 'HASTY')}"])
+        daemon.client.ready("busybox", self.busybox)
+        sandbox = daemon.client.create("busybox")["id"]
+        for path in ("terminal", "tcp/80"):
+            with self.assertRaises(Refused) as refused:
+                WebSocket(daemon.client.address, f"/api/v1/sandboxes/{sandbox}/{path}")
+            self.assertEqual(json.loads(refused.exception.body)["code"], "guest_protocol")
+        self.assertEqual(daemon.client.call("GET", f"/sandboxes/{sandbox}/ports/80/").status, 502)
+        self.assertEqual(daemon.client.want(200, "GET", f"/sandboxes/{sandbox}")["status"], "running")
 
 
 @unittest.skipUnless(os.geteuid() == 0, "mounting a tmpfs needs root")

@@ -1,5 +1,7 @@
 """Services in a sandbox that has no network interface."""
 import json
+import socket
+import threading
 import unittest
 
 from harness import Case, until
@@ -36,6 +38,25 @@ class Ports(Case):
         self.assertIn("REQUEST_METHOD=POST\n", text)
         self.assertIn("QUERY_STRING=a=b%20c\n", text)
         self.assertTrue(text.endswith("body" * 10_000))
+
+    def test_an_upgrade_passes_bytes_both_ways_without_an_end(self):
+        self.serve("nc -l -p 8000 -e sh -c 'while read -r line; do [ ${#line} -gt 1 ] || break; done;"
+                   " printf \"HTTP/1.1 101 Switching Protocols\\r\\nConnection: Upgrade\\r\\nUpgrade: echo\\r\\n\\r\\n\"; exec cat'", 8000)
+        content = bytes(range(256)) * 8192  # more than may wait on the way
+        with socket.create_connection(self.client.address.split(":"), timeout=60) as client:
+            client.sendall(f"GET /api/v1{self.path}/ HTTP/1.1\r\nHost: {self.client.address}\r\n"
+                           "Connection: Upgrade\r\nUpgrade: echo\r\n\r\n".encode())
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += client.recv(1)
+            self.assertIn(b" 101 ", head)
+            sender = threading.Thread(target=client.sendall, args=(content,))
+            sender.start()
+            seen = b""
+            while len(seen) < len(content):
+                seen += client.recv(1 << 16)
+            sender.join()
+        self.assertEqual(seen, content)
 
     def test_where_nothing_listens_it_is_502(self):
         self.problem(self.client.call("GET", self.path + "/"), 502, "connection_refused")

@@ -1,9 +1,9 @@
 #include "tools/nanobox/guest_files.hpp"
 
-#include <charconv>
 #include <chrono>
 
 #include "config/clock.hpp"
+#include "config/whole_number.hpp"
 #include "tools/nanobox/api_client.hpp"
 #include "tools/nanobox/guest_path.hpp"
 #include "tools/nanobox/sandbox_calls.hpp"
@@ -13,14 +13,6 @@ namespace {
 
 /// As the kernel follows: more links than this are a ring.
 constexpr int kMostLinks = 40;
-
-template <class Number>
-std::optional<Number> number_in(const std::string& text, int base = 10) {
-  Number number = 0;
-  const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), number, base);
-  if (text.empty() || wrong != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  return number;
-}
 
 std::optional<timespec> time_in(const std::string& text) {
   const auto time = from_rfc3339(text);
@@ -77,9 +69,9 @@ Result<std::optional<GuestEntry>> GuestFiles::find(const std::string& path) {
     }
     GuestEntry entry{.path = at,
                      .type = answer.header("x-nanobox-type"),
-                     .mode = number_in<unsigned>(answer.header("x-nanobox-mode"), 8).value_or(0644) & 07777,
+                     .mode = whole_number<unsigned>(answer.header("x-nanobox-mode"), 8).value_or(0644) & 07777,
                      .mtime = time_in(answer.header("x-nanobox-mtime")),
-                     .size_bytes = number_in<std::uint64_t>(answer.header("content-length"))};
+                     .size_bytes = whole_number<std::uint64_t>(answer.header("content-length"))};
     if (entry.type != "symlink") return entry;
     const auto target = answer.header("x-nanobox-target");
     const auto folder = at.substr(0, at.rfind('/'));

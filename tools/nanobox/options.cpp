@@ -1,10 +1,10 @@
 #include "tools/nanobox/options.hpp"
 
 #include <algorithm>
-#include <charconv>
 
 #include "config/byte_size.hpp"
 #include "config/edit_distance.hpp"
+#include "config/whole_number.hpp"
 
 namespace nanobox::cli {
 namespace {
@@ -112,9 +112,8 @@ Result<std::optional<std::uint64_t>> number_option(const Arguments& arguments, s
                                                    std::uint64_t least, std::uint64_t most) {
   const auto text = arguments.value(name);
   if (!text) return std::nullopt;
-  std::uint64_t number = 0;
-  const auto [end, wrong] = std::from_chars(text->data(), text->data() + text->size(), number);
-  if (wrong != std::errc{} || end != text->data() + text->size() || number < least || number > most)
+  const auto number = whole_number<std::uint64_t>(*text);
+  if (!number || *number < least || *number > most)
     return refuse("--" + std::string(name) + " " + *text,
                   "must be a whole number from " + std::to_string(least) + " to " + std::to_string(most), "");
   return number;

@@ -7,11 +7,11 @@
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <charconv>
 #include <memory>
 #include <optional>
 
 #include "config/unique_fd.hpp"
+#include "config/whole_number.hpp"
 #include "tools/nanobox/api_client.hpp"
 #include "tools/nanobox/event_loop.hpp"
 #include "tools/nanobox/json.hpp"
@@ -27,10 +27,8 @@ namespace {
 constexpr std::chrono::milliseconds kAcceptPause{200};
 
 std::optional<std::uint16_t> port_in(std::string_view text, std::uint16_t least) {
-  std::uint16_t port = 0;
-  const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), port);
-  if (text.empty() || wrong != std::errc{} || end != text.data() + text.size() || port < least) return std::nullopt;
-  return port;
+  const auto port = whole_number<std::uint16_t>(text);
+  return port && *port >= least ? port : std::nullopt;
 }
 
 struct Listener {

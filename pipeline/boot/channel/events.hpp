@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -31,18 +32,21 @@ struct GuestStats {
   std::uint64_t available_kb = 0;
   std::uint32_t commands = 0;
 };
-/// The guest does what was asked for. A detached command's stream is over with this.
+/// The guest does what was asked for.
 struct Opened {
   std::uint32_t stream = 0;
   std::uint32_t pid = 0;              ///< of a command
   std::uint64_t offset = 0;           ///< attach and log: where the output that follows begins
   std::optional<FileInfo> file = {};  ///< stat and read
+  bool last = false;                  ///< the stream is over with this: a detached command's
 };
 struct StreamData {
   std::uint32_t stream = 0;
   StreamPart part = StreamPart::stdout_part;
   std::vector<std::byte> bytes;
   bool last = false;
+
+  std::string_view text() const { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 };
 /// A reader was too slow: the output goes on at `offset`, and what was between is lost.
 struct OutputGap {

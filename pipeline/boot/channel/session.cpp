@@ -155,7 +155,8 @@ ChannelSession::Taken ChannelSession::take_opened(const Frame& frame, Streams::i
     if (entry.tag == NANOBOX_TAG_PID) opened.pid = entry.number();
     if (entry.tag == NANOBOX_TAG_OFFSET) opened.offset = entry.long_number();
   }
-  if (found->second.ends_opened) streams_.erase(found);
+  opened.last = found->second.ends_opened;
+  if (opened.last) streams_.erase(found);
   return opened;
 }
 

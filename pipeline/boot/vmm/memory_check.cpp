@@ -3,9 +3,10 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include <charconv>
 #include <fstream>
 #include <sstream>
+
+#include "config/whole_number.hpp"
 
 namespace nanobox {
 
@@ -16,11 +17,6 @@ std::string_view next_word(std::string_view& line) {
   const auto word = line.substr(0, line.find(' '));
   line.remove_prefix(word.size());
   return word;
-}
-
-bool parse_number(std::string_view text, int base, std::uint64_t& number) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, base);
-  return error == std::errc{} && end == text.data() + text.size();
 }
 
 Error unsafe(pid_t vmm, std::string reason) {
@@ -43,8 +39,7 @@ Result<std::string> read_text(const std::filesystem::path& path) {
 std::optional<std::uint64_t> open_flags(const std::filesystem::path& fdinfo) {
   std::ifstream file(fdinfo);
   for (std::string key, value; file >> key >> value;) {
-    std::uint64_t flags = 0;
-    if (key == "flags:" && parse_number(value, 8, flags)) return flags;
+    if (key == "flags:") return whole_number<std::uint64_t>(value, 8);
   }
   return std::nullopt;
 }
@@ -55,9 +50,12 @@ std::optional<MappedRange> parse_mapped_range(std::string_view line) {
   MappedRange range;
   const auto addresses = next_word(line);
   const auto dash = addresses.find('-');
-  if (dash == std::string_view::npos || !parse_number(addresses.substr(0, dash), 16, range.begin) ||
-      !parse_number(addresses.substr(dash + 1), 16, range.end) || range.end < range.begin)
-    return std::nullopt;
+  if (dash == std::string_view::npos) return std::nullopt;
+  const auto begin = whole_number<std::uint64_t>(addresses.substr(0, dash), 16);
+  const auto end = whole_number<std::uint64_t>(addresses.substr(dash + 1), 16);
+  if (!begin || !end || *end < *begin) return std::nullopt;
+  range.begin = *begin;
+  range.end = *end;
   const auto rights = next_word(line);
   if (rights.size() != 4) return std::nullopt;
   range.readable = rights[0] == 'r';
@@ -65,7 +63,9 @@ std::optional<MappedRange> parse_mapped_range(std::string_view line) {
   range.is_private = rights[3] == 'p';
   next_word(line);  // offset
   next_word(line);  // device: that of a file on an overlay differs from stat's
-  if (!parse_number(next_word(line), 10, range.inode)) return std::nullopt;
+  const auto inode = whole_number<std::uint64_t>(next_word(line));
+  if (!inode) return std::nullopt;
+  range.inode = *inode;
   line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
   range.path = line;
   return range;

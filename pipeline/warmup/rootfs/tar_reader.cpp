@@ -6,6 +6,8 @@
 #include <limits>
 #include <string_view>
 
+#include "config/whole_number.hpp"
+
 namespace nanobox {
 
 namespace {
@@ -53,18 +55,8 @@ std::optional<std::int64_t> number(std::string_view text) {
   if (begin == std::string_view::npos) return 0;
   text = until_nul(text.substr(begin));
   text = text.substr(0, text.find(' '));
-  std::int64_t value = 0;
-  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value, 8);
-  if (problem != std::errc{} || end != text.data() + text.size() || value < 0) return std::nullopt;
-  return value;
-}
-
-template <class T>
-std::optional<T> decimal(std::string_view text) {
-  T value = 0;
-  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (problem != std::errc{} || end != text.data() + text.size() || text.empty()) return std::nullopt;
-  return value;
+  const auto value = whole_number<std::int64_t>(text, 8);
+  return value && *value >= 0 ? value : std::nullopt;
 }
 
 struct Time {
@@ -75,7 +67,7 @@ struct Time {
 /// "[-]seconds[.fraction]", as PAX writes it.
 std::optional<Time> pax_time(std::string_view text) {
   const auto dot = text.find('.');
-  const auto seconds = decimal<std::int64_t>(text.substr(0, dot));
+  const auto seconds = whole_number<std::int64_t>(text.substr(0, dot));
   if (!seconds || *seconds == std::numeric_limits<std::int64_t>::min()) return std::nullopt;
   Time time{*seconds, 0};
   if (dot == std::string_view::npos) return time;
@@ -222,7 +214,7 @@ Result<void> TarReader::parse_pax(const std::string& records, Pending& pending) 
   while (!rest.empty()) {
     if (rest.find_first_not_of('\0') == std::string_view::npos) return {};
     const auto blank = rest.find(' ');
-    const auto length = decimal<std::uint64_t>(rest.substr(0, blank));
+    const auto length = whole_number<std::uint64_t>(rest.substr(0, blank));
     if (blank == std::string_view::npos || !length || *length <= blank + 1 || *length > rest.size() ||
         rest[*length - 1] != '\n')
       return fail(problem(ErrorCode::layer_invalid, "a PAX record has a wrong length"));
@@ -234,7 +226,7 @@ Result<void> TarReader::parse_pax(const std::string& records, Pending& pending) 
     const auto key = record.substr(0, equals), value = record.substr(equals + 1);
     const bool offset = key == "GNU.sparse.offset", bytes = key == "GNU.sparse.numbytes";
     if (offset || bytes) {
-      const auto amount = decimal<std::uint64_t>(value);
+      const auto amount = whole_number<std::uint64_t>(value);
       if (!amount || (bytes && pending.sparse.empty()))
         return fail(problem(ErrorCode::layer_invalid, "its sparse map is invalid"));
       if (offset) pending.sparse.push_back({*amount, 0});
@@ -354,7 +346,7 @@ Result<TarEntry> TarReader::parse(const Block& header, Pending& pending) {
   const auto numeric = [&](Field at, const char* key, std::uint64_t most) -> Result<std::uint64_t> {
     auto value = number(field(header, at));
     if (key) {
-      if (const auto* text = pax(key)) value = decimal<std::int64_t>(*text);
+      if (const auto* text = pax(key)) value = whole_number<std::int64_t>(*text);
     }
     if (!value || *value < 0 || static_cast<std::uint64_t>(*value) > most)
       return fail(
@@ -400,7 +392,7 @@ Result<TarEntry> TarReader::parse(const Block& header, Pending& pending) {
 
   const auto real_size = [&](const char* key) -> Result<std::uint64_t> {
     const auto* text = pax(key);
-    const auto size = text ? decimal<std::uint64_t>(*text) : std::nullopt;
+    const auto size = text ? whole_number<std::uint64_t>(*text) : std::nullopt;
     if (!size || *size > kAny) return fail(problem(ErrorCode::layer_invalid, "its sparse size is invalid"));
     return *size;
   };
@@ -420,7 +412,7 @@ Result<TarEntry> TarReader::parse(const Block& header, Pending& pending) {
       while (!rest.empty()) {
         const auto next = [&] {
           const auto comma = rest.find(',');
-          const auto value = decimal<std::uint64_t>(rest.substr(0, comma));
+          const auto value = whole_number<std::uint64_t>(rest.substr(0, comma));
           rest = comma == std::string_view::npos ? std::string_view() : rest.substr(comma + 1);
           return value;
         };
@@ -473,7 +465,7 @@ Result<void> TarReader::parse_sparse_map(TarEntry& entry) {
   const auto next_number = [&]() -> Result<std::uint64_t> {
     for (;;) {
       if (const auto end = text.find('\n'); end != std::string::npos) {
-        const auto value = decimal<std::uint64_t>(std::string_view(text).substr(0, end));
+        const auto value = whole_number<std::uint64_t>(std::string_view(text).substr(0, end));
         text.erase(0, end + 1);
         if (!value) return fail(problem(ErrorCode::layer_invalid, "its sparse map is invalid"));
         return *value;

@@ -1,8 +1,9 @@
 #include "pipeline/warmup/source/reference.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
+
+#include "config/whole_number.hpp"
 
 namespace nanobox {
 
@@ -69,9 +70,7 @@ bool is_path_component(std::string_view text) {
 }
 
 bool is_port(std::string_view text) {
-  unsigned port = 0;
-  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), port);
-  return problem == std::errc{} && end == text.data() + text.size() && port >= 1 && port <= 65535;
+  return whole_number<std::uint16_t>(text).value_or(0) != 0;
 }
 
 bool is_host_name(std::string_view host) {
