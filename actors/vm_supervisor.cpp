@@ -15,6 +15,8 @@ using Self = VmSupervisorActor::stateful_pointer<VmSupervisorState>;
 constexpr std::chrono::seconds kStartDeadline{55};
 constexpr std::chrono::milliseconds kHelloRepeat{50};
 constexpr std::chrono::seconds kGuestDeadline{110};
+/// More than this waits only for a guest that does not read: requests that are given up would pile up.
+constexpr std::size_t kUnreadMax = std::size_t{32} << 20;
 constexpr std::size_t kConsoleTail = 2048;
 constexpr std::size_t kConsolePiece = std::size_t{64} << 10;
 
@@ -311,6 +313,9 @@ caf::result<GuestStream> open_stream(Self self, const StreamRequest& request, co
   if (state.ended) return to_caf(*state.ended);
   if (!state.configured)
     return to_caf(error_of(ErrorCode::sandbox_not_running, "use", state.sandbox_id, "it is not configured yet"));
+  if (state.vm && state.vm->channel_queued() > kUnreadMax)
+    return to_caf(error_of(ErrorCode::guest_timeout, std::string(attempted_by(request)) + " in", state.sandbox_id,
+                           "its guest does not read its channel", "delete the sandbox"));
   const auto stream = open_in(*state.session, request);
   if (!stream) return to_caf(stream.error());
   state.streams.emplace(*stream, OpenStream{.sink = sink, .attempted = attempted_by(request)});

@@ -10,11 +10,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define NANOBOX_PROTOCOL_VERSION 1
+#define NANOBOX_PROTOCOL_VERSION 2
 #define NANOBOX_FRAME_HEADER 16
 #define NANOBOX_FRAME_PAYLOAD_MAX 65536
 #define NANOBOX_RESYNC_ZEROS (NANOBOX_FRAME_PAYLOAD_MAX + NANOBOX_FRAME_HEADER)
 #define NANOBOX_INITIAL_CREDIT (256 * 1024)
+/* What a DATA frame from the guest costs of its stream's credit beside its payload, unless that is empty: what a host
+ * keeps of tiny frames is bounded too. */
+#define NANOBOX_DATA_COST 64
 #define NANOBOX_NONCE_BYTES 16
 /* The longest payload of HELLO and HELLO_ACK: what bounds the search for them. */
 #define NANOBOX_HELLO_MAX 1024

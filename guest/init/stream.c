@@ -85,12 +85,13 @@ uint32_t stream_allowance(const struct stream* stream) {
   if (room < ROOM_MIN) return 0;
   uint32_t most = PIECE_MAX;
   if (most > room - NANOBOX_FRAME_HEADER) most = (uint32_t)room - NANOBOX_FRAME_HEADER;
-  return most < stream->credit ? most : stream->credit;
+  const uint32_t payable = stream->credit > NANOBOX_DATA_COST ? stream->credit - NANOBOX_DATA_COST : 0;
+  return most < payable ? most : payable;
 }
 
 void stream_send(struct stream* stream, uint8_t flags, uint16_t part, const uint8_t* bytes, uint32_t length) {
   channel_send(NANOBOX_DATA, flags, part, stream->number, bytes, length);
-  stream->credit -= length;
+  if (length > 0) stream->credit -= length + NANOBOX_DATA_COST;
 }
 
 void stream_opened(struct stream* stream, const struct tlv_writer* what) {

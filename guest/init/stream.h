@@ -28,7 +28,7 @@ struct stream {
   uint32_t number;
   const struct stream_kind* kind;
   void* owner;
-  uint32_t credit; /* bytes the host still takes */
+  uint32_t credit; /* that the host granted, see NANOBOX_DATA_COST */
   int queue;       /* where it waits for its turn */
   struct stream *turn_before, *turn_after;
 };

@@ -24,9 +24,9 @@ def stand_in_vmm(folder: pathlib.Path, *behaviour: str) -> str:
 
 
 def odd_guest(folder: pathlib.Path, behaviour: str) -> pathlib.Path:
-    """An init for [oci] init_binary: SILENT, PANICS, MUTE or HASTY."""
+    """An init for [oci] init_binary: SILENT, PANICS, MUTE, HASTY or HOSTILE."""
     program = folder / f"init-{behaviour.lower()}"
-    subprocess.run(["gcc", "-O1", "-static", "-w", f"-I{ROOT}", f"-D{behaviour}", "-o", program, HERE / "odd_guest.c"], check=True)
+    subprocess.run(["gcc", "-O1", "-static", "-Wall", "-Wno-unused-function", f"-I{ROOT}", f"-D{behaviour}", "-o", program, HERE / "odd_guest.c"], check=True)
     return program
 
 

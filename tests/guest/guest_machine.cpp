@@ -317,6 +317,7 @@ void GuestMachine::take(const ChannelEvent& event) {
     auto& outcome = outcomes_[data->stream];
     (data->part == StreamPart::stdout_part ? outcome.out : outcome.err)
         .append(reinterpret_cast<const char*>(data->bytes.data()), data->bytes.size());
+    ++outcome.frames;
     if (outcome.parts.empty() || outcome.parts.back() != data->part) outcome.parts.push_back(data->part);
     outcome.last |= data->last && data->part == StreamPart::stdout_part;
     if (grants) session_->grant(data->stream, static_cast<std::uint32_t>(data->bytes.size()));

@@ -11,6 +11,7 @@
 
 #include "config/child_process.hpp"
 #include "config/unique_fd.hpp"
+#include "guest/protocol.h"
 #include "pipeline/boot/channel/records.hpp"
 #include "pipeline/boot/channel/session.hpp"
 
@@ -21,6 +22,7 @@ struct StreamOutcome {
   std::uint32_t pid = 0;
   std::string out, err;
   std::optional<Opened> opened;
+  std::size_t frames = 0;         ///< of data
   std::vector<StreamPart> parts;  ///< in the order in which they came, each once in a row
   std::vector<std::uint64_t> gaps;
   bool last = false;  ///< stdout's end was told
@@ -97,5 +99,11 @@ private:
   std::map<std::uint32_t, StreamOutcome> outcomes_;
   std::string console_;
 };
+
+/// Whether a stream that nobody grants anything again has sent `bytes` because it may send no more: the frames' own
+/// cost is what is missing.
+inline bool is_all_of_the_credit(std::size_t bytes) {
+  return bytes <= NANOBOX_INITIAL_CREDIT && bytes > NANOBOX_INITIAL_CREDIT * 9 / 10;
+}
 
 }  // namespace nanobox::test

@@ -86,13 +86,24 @@ TEST_CASE("CONFIGURE sets the clock and grows the file system", "[guest]") {
 TEST_CASE_METHOD(ReadyGuest, "a stream without credit stops alone", "[guest]") {
   grants = false;
   const auto flood = start({.argv = {"cat", "/dev/zero"}});
-  until([&] { return outcome(flood).out.size() == NANOBOX_INITIAL_CREDIT; });
+  until([&] { return is_all_of_the_credit(outcome(flood).out.size()); });
   CHECK(run({.argv = {"echo", "others go on"}}).out == "others go on\n");
-  CHECK(outcome(flood).out.size() == NANOBOX_INITIAL_CREDIT);
-  session().grant(flood, 1000);
-  until([&] { return outcome(flood).out.size() == NANOBOX_INITIAL_CREDIT + 1000; });
+  const auto taken = outcome(flood).out.size();
+  CHECK(is_all_of_the_credit(taken));
+  session().grant(flood, static_cast<std::uint32_t>(taken));
+  until([&] { return is_all_of_the_credit(outcome(flood).out.size() - taken); });
   session().close(flood);
   CHECK(shell("while pidof cat; do :; done; echo gone").out.ends_with("gone\n"));
+}
+
+TEST_CASE_METHOD(ReadyGuest, "tiny pieces cost their reader's credit too", "[guest]") {
+  grants = false;
+  const auto drops = start({.argv = {"dd", "if=/dev/zero", "bs=1", "count=20000", "status=none"}});
+  run({.argv = {"sleep", "2"}});
+  CHECK(outcome(drops).frames * NANOBOX_DATA_COST <= NANOBOX_INITIAL_CREDIT);
+  grants = true;
+  session().grant(drops, static_cast<std::uint32_t>(outcome(drops).out.size()));
+  CHECK(finish(drops).out.size() == 20000);
 }
 
 TEST_CASE_METHOD(ReadyGuest, "megabytes go in and out whole", "[guest]") {

@@ -49,7 +49,7 @@ Result<std::vector<ChannelEvent>> ChannelSession::feed(std::span<const std::byte
   std::vector<ChannelEvent> events;
   while (true) {
     auto frame = decoder_.next();
-    if (frame && !*frame) return events;
+    if (frame && !*frame) break;
     auto event = frame ? take_frame(**frame) : fail(std::move(frame).error());
     if (!event) {
       broken_ = true;
@@ -57,6 +57,14 @@ Result<std::vector<ChannelEvent>> ChannelSession::feed(std::span<const std::byte
     }
     if (*event) events.push_back(std::move(**event));
   }
+  // However many windows came, a stream's writer is told once.
+  for (const auto number : std::exchange(moved_windows_, {})) {
+    const auto found = streams_.find(number);
+    if (found == streams_.end()) continue;
+    found->second.window_moved = false;
+    events.push_back(StdinWindow{.stream = number, .queued = stdin_queued(number)});
+  }
+  return events;
 }
 
 ChannelSession::Taken ChannelSession::take_frame(const Frame& frame) {
@@ -129,9 +137,15 @@ ChannelSession::Taken ChannelSession::take_data(const Frame& frame, Stream& stre
     return fail(channel_broken("it sent an unknown part"));
   bool& ended = frame.part == NANOBOX_PART_STDOUT ? stream.stdout_ended : stream.stderr_ended;
   if (ended) return fail(channel_broken("it sent output after its end"));
-  if (frame.payload.size() > stream.out_granted) return fail(channel_broken("it sent more than it was granted"));
-  stream.out_granted -= frame.payload.size();
   ended = (frame.flags & NANOBOX_FLAG_LAST) != 0;
+  const std::uint64_t size = frame.payload.size();
+  if (size == 0 && !ended) return fail(channel_broken("it sent output without a byte in it"));
+  const std::uint64_t overhead = size > 0 ? NANOBOX_DATA_COST : 0;
+  if (size + overhead > stream.out_granted) return fail(channel_broken("it sent more than it was granted"));
+  stream.out_granted -= size + overhead;
+  stream.undigested += size;
+  stream.undigested_overhead += overhead;
+  stream.skipped = false;
   return StreamData{.stream = frame.stream,
                     .part = static_cast<StreamPart>(frame.part),
                     .bytes = {frame.payload.begin(), frame.payload.end()},
@@ -143,7 +157,8 @@ ChannelSession::Taken ChannelSession::take_window(const Frame& frame, Stream& st
     if (entry.tag == NANOBOX_TAG_CREDIT) stream.in_credit += entry.number();
   if (stream.in_credit > NANOBOX_INITIAL_CREDIT) return fail(channel_broken("it granted more than it may"));
   pump_stdin(frame.stream, stream);
-  return StdinWindow{.stream = frame.stream, .queued = stream.stdin_waiting.size() - stream.stdin_sent};
+  if (!std::exchange(stream.window_moved, true)) moved_windows_.push_back(frame.stream);
+  return std::nullopt;
 }
 
 ChannelSession::Taken ChannelSession::take_opened(const Frame& frame, Streams::iterator found) {
@@ -173,6 +188,7 @@ ChannelSession::Taken ChannelSession::take_stream(const Frame& frame, Streams::i
       OutputGap gap{.stream = frame.stream, .offset = 0};
       for (const auto& entry : NANOBOX_TRY(read_tlvs(frame.payload)))
         if (entry.tag == NANOBOX_TAG_OFFSET) gap.offset = entry.long_number();
+      if (std::exchange(stream.skipped, true)) return fail(channel_broken("it sent one gap behind another"));
       return gap;
     }
     case NANOBOX_EXIT: {
@@ -340,9 +356,14 @@ void ChannelSession::pump_stdin(std::uint32_t number, Stream& stream) {
 void ChannelSession::grant(std::uint32_t number, std::uint32_t bytes) {
   const auto found = streams_.find(number);
   if (found == streams_.end() || bytes == 0) return;
-  found->second.out_granted += bytes;
+  auto& stream = found->second;
+  const auto overhead =
+      bytes >= stream.undigested ? stream.undigested_overhead : stream.undigested_overhead * bytes / stream.undigested;
+  stream.undigested -= std::min<std::uint64_t>(bytes, stream.undigested);
+  stream.undigested_overhead -= overhead;
+  stream.out_granted += bytes + overhead;
   TlvWriter payload;
-  payload.put32(NANOBOX_TAG_CREDIT, bytes);
+  payload.put32(NANOBOX_TAG_CREDIT, static_cast<std::uint32_t>(bytes + overhead));
   send(NANOBOX_WINDOW, 0, NANOBOX_PART_STDOUT, number, payload.bytes());
 }
 

@@ -92,7 +92,7 @@ public:
   Result<void> write_stdin(std::uint32_t stream, std::string_view bytes, bool last);
   /// Bytes of the stream's input that wait for credit.
   std::size_t stdin_queued(std::uint32_t stream) const;
-  /// Lets the guest send `bytes` more of the stream's output.
+  /// Lets the guest send `bytes` more of the stream's output, and what the frames of as many cost.
   void grant(std::uint32_t stream, std::uint32_t bytes);
   void signal(std::uint32_t stream, std::uint32_t number);
   /// A terminal's new size; of no effect on commands without one.
@@ -103,14 +103,18 @@ public:
 
 private:
   struct Stream {
-    std::uint64_t out_granted = 0;  ///< bytes the guest may still send
-    std::uint64_t in_credit = 0;    ///< bytes we may still send
+    std::uint64_t out_granted = 0;          ///< what the guest may still send, see NANOBOX_DATA_COST
+    std::uint64_t undigested = 0;           ///< bytes of output that were not granted again yet
+    std::uint64_t undigested_overhead = 0;  ///< what their frames cost beside them
+    std::uint64_t in_credit = 0;            ///< bytes we may still send
     std::string stdin_waiting;
     std::size_t stdin_sent = 0;  ///< of `stdin_waiting`, not erased yet
     bool stdin_last = false;
     bool stdin_ended = false;
     bool opened = false;
     bool ends_opened = false;
+    bool skipped = false;       ///< the last of its output was a gap
+    bool window_moved = false;  ///< is in `moved_windows_`
     bool stdout_ended = false;
     bool stderr_ended = false;
   };
@@ -136,6 +140,7 @@ private:
   FrameDecoder decoder_;
   std::vector<std::byte> output_;
   Streams streams_;
+  std::vector<std::uint32_t> moved_windows_;  ///< streams whose input went on in the present `feed`
   std::uint32_t last_stream_ = 0;
 };
 

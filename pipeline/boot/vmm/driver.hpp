@@ -85,6 +85,8 @@ public:
   /// Queues bytes for the guest channel, always; false when the queue is over its mark now (then wait for
   /// on_channel_writable before sending more), or the VM has ended.
   virtual bool send_channel(std::vector<std::byte> bytes) = 0;
+  /// Bytes that wait for the guest to read its channel.
+  virtual std::size_t channel_queued() const = 0;
   /// Back-pressure: the poller reads from the channel only while the bytes delivered exceed the bytes granted by
   /// less than 1 MiB. Call with what has been digested.
   virtual void grant_channel(std::size_t bytes) = 0;

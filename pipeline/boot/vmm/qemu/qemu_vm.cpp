@@ -95,6 +95,11 @@ public:
     return false;
   }
 
+  std::size_t channel_queued() const {
+    const std::lock_guard lock(mutex_);
+    return queued_bytes_;
+  }
+
   void grant(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
     granted_bytes_ += bytes;
@@ -359,6 +364,9 @@ const VmIdentity& QemuVm::identity() const {
 }
 bool QemuVm::send_channel(std::vector<std::byte> bytes) {
   return core_->send(std::move(bytes));
+}
+std::size_t QemuVm::channel_queued() const {
+  return core_->channel_queued();
 }
 void QemuVm::grant_channel(std::size_t bytes) {
   core_->grant(bytes);

@@ -41,6 +41,7 @@ public:
   ~QemuVm() override;
   const VmIdentity& identity() const override;
   bool send_channel(std::vector<std::byte> bytes) override;
+  std::size_t channel_queued() const override;
   void grant_channel(std::size_t bytes) override;
   std::string console_tail(std::size_t max) const override;
   std::pair<std::string, std::uint64_t> console_since(std::uint64_t offset, std::size_t max) const override;

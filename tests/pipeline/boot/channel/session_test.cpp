@@ -284,6 +284,43 @@ TEST_CASE("stdin waits for credit, and says how much waits", "[channel]") {
   CHECK(refused.error().code == ErrorCode::body_too_large);
 }
 
+TEST_CASE("tiny frames cost credit beside their bytes, which comes back with them", "[channel]") {
+  OpenTalk talk;
+  std::uint32_t frames = 0;
+  while (talk.data(talk.stream, 1, 1 + frames % 2)) ++frames;
+  CHECK(frames == NANOBOX_INITIAL_CREDIT / (1 + NANOBOX_DATA_COST));
+
+  OpenTalk other;
+  const auto granted = [&other](std::uint32_t bytes) {
+    other.session.grant(other.stream, bytes);
+    const auto sent = other.sent();
+    REQUIRE(sent.size() == 1);
+    return read_tlvs(sent[0].payload)->at(0).number();
+  };
+  for (int i = 0; i < 10; ++i) REQUIRE(other.data(other.stream, 10));
+  CHECK(granted(50) == 50 + 5 * NANOBOX_DATA_COST);
+  CHECK(granted(10) == 10 + NANOBOX_DATA_COST);
+  CHECK(granted(40) == 40 + 4 * NANOBOX_DATA_COST);
+  CHECK(granted(1000) == 1000);
+}
+
+TEST_CASE("however many windows come at once, a writer is told once", "[channel]") {
+  OpenTalk talk;
+  const auto other = *talk.session.open_exec({.argv = {"cat"}});
+  for (const auto stream : {talk.stream, other})
+    REQUIRE(talk.session.write_stdin(stream, std::string(1000, 'x'), false));
+  std::vector<std::byte> bytes;
+  const auto window = number_tlv(NANOBOX_TAG_CREDIT, 1);
+  for (int i = 0; i < 100; ++i)
+    for (const auto stream : {talk.stream, other})
+      append_frame(bytes, {.type = NANOBOX_WINDOW, .flags = 0, .part = 0, .stream = stream, .payload = window});
+  const auto events = talk.session.feed(bytes);
+  REQUIRE(events->size() == 2);
+  CHECK(std::get<StdinWindow>(events->at(0)).stream == talk.stream);
+  CHECK(std::get<StdinWindow>(events->at(1)).stream == other);
+  CHECK(talk.session.feed(std::span(bytes).first(bytes.size() / 100))->size() == 2);
+}
+
 TEST_CASE("a closed stream is silent and leaves nothing behind", "[channel]") {
   OpenTalk talk;
   talk.session.close(talk.stream);
@@ -331,12 +368,13 @@ TEST_CASE("a guest that breaks the rules ends the session", "[channel]") {
   OpenTalk talk;
   const auto last = talk.stream;
   SECTION("by sending more than it was granted") {
-    for (int i = 0; i < 4; ++i) REQUIRE(talk.data(last, NANOBOX_FRAME_PAYLOAD_MAX));
+    for (int i = 0; i < 3; ++i) REQUIRE(talk.data(last, NANOBOX_FRAME_PAYLOAD_MAX));
+    REQUIRE(talk.data(last, NANOBOX_FRAME_PAYLOAD_MAX - 4 * NANOBOX_DATA_COST));
     SECTION("nothing was granted") {
       check_broken(talk.data(last, 1), "it sent more than it was granted");
     }
     SECTION("less was granted") {
-      talk.session.grant(last, 100);
+      talk.session.grant(last, 100 + NANOBOX_DATA_COST);
       REQUIRE(talk.data(last, 100, 2));
       check_broken(talk.data(last, 1, 2), "it sent more than it was granted");
     }
@@ -354,6 +392,16 @@ TEST_CASE("a guest that breaks the rules ends the session", "[channel]") {
     const auto reader = *talk.session.open_attach({.process_id = "pr-1"});
     check_broken(talk.from_guest(NANOBOX_WINDOW, reader, number_tlv(NANOBOX_TAG_CREDIT, NANOBOX_INITIAL_CREDIT + 1)),
                  "it granted more than it may");
+  }
+  SECTION("by output without a byte in it") {
+    REQUIRE(talk.data(last, 0, 2, NANOBOX_FLAG_LAST));
+    check_broken(talk.data(last, 0), "it sent output without a byte in it");
+  }
+  SECTION("by one gap behind another") {
+    REQUIRE(talk.from_guest(NANOBOX_GAP, last));
+    REQUIRE(talk.data(last, 1));
+    REQUIRE(talk.from_guest(NANOBOX_GAP, last));
+    check_broken(talk.from_guest(NANOBOX_GAP, last), "it sent one gap behind another");
   }
   SECTION("by an unknown part") {
     check_broken(talk.data(last, 1, 7), "it sent an unknown part");
