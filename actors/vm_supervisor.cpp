@@ -132,13 +132,13 @@ caf::result<StartedVm> start(Self self, const DiskedBoot& disked) {
   auto promise = self->make_response_promise<StartedVm>();
   state.starting = true;
   request_job(self, kStartDeadline,
-              [services = state.services, spec = std::move(spec),
-               events = events_for(self)]() mutable -> Result<std::shared_ptr<Vm>> {
+              [services = state.services, spec = std::move(spec), events = events_for(self),
+               stop = state.stop_starting.get_token()]() mutable -> Result<std::shared_ptr<Vm>> {
                 if (!services->driver) return fail(services->driver_problem);
                 const auto uid = NANOBOX_TRY(services->node_store->lease("uid", services->vmm_uids.first,
                                                                          services->vmm_uids.last, spec.sandbox_id));
                 spec.uid = static_cast<std::uint32_t>(uid);
-                std::shared_ptr<Vm> vm = NANOBOX_TRY(services->driver->start(spec, std::move(events)));
+                std::shared_ptr<Vm> vm = NANOBOX_TRY(services->driver->start(spec, std::move(events), stop));
                 if (auto kept = services->node_store->put_vm(spec.sandbox_id, to_json(vm->identity())); !kept) {
                   vm->end();
                   return fail(kept.error());
@@ -397,6 +397,7 @@ caf::result<void> end(Self self) {
   if (!state.ended)
     give_up(self, error_of(ErrorCode::sandbox_not_running, "use sandbox", state.sandbox_id, "it was ended"));
   if (!state.vm && !state.starting) return caf::unit;
+  state.stop_starting.request_stop();
   state.enders.push_back(self->make_response_promise<void>());
   auto promise = state.enders.back();
   return promise;

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string_view>
 
 #include "actors/concerns.hpp"
@@ -44,6 +45,7 @@ struct VmSupervisorState {
   /// Whether the poller should tell of new console bytes: once, however many come.
   std::shared_ptr<std::atomic<bool>> console_wanted = std::make_shared<std::atomic<bool>>(false);
   bool starting = false;
+  std::stop_source stop_starting;
 };
 
 VmSupervisorActor::behavior_type vm_supervisor(VmSupervisorActor::stateful_pointer<VmSupervisorState> self,

@@ -88,6 +88,7 @@ class FullDisks(OwnDaemon):
         daemon = self.daemon("[agent]\nmin_free_mb = 0\n", prefix=["unshare", "-m", "sh", "-c", mount, "sh"])
         status = daemon.client.warm_up("full", f"oci:{layout.folder}:latest")
         self.assertEqual((status["status"], status["error"]["code"]), ("failed", "disk_full"), status)
+        self.assertIn(str(cache), status["error"]["detail"])
         self.assertIn(stage, [each["name"] for each in status["stages"] if each["status"] == "failed"])
         daemon.settle()
         self.assertEqual(files_below(daemon.seen_data() / "oci-cache/rootfs"), [])

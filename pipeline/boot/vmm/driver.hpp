@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -114,8 +115,9 @@ class VmmDriver {
 public:
   virtual ~VmmDriver() = default;
   virtual VmmKind kind() const = 0;
-  /// @errors vmm_missing · vmm_failed (with the VMM's own words) · kernel_missing · no_capacity
-  virtual Result<std::unique_ptr<Vm>> start(const VmSpec& spec, VmEvents events) = 0;
+  /// @param stop  asked for while the VMM does not answer yet, it ends the VMM
+  /// @errors vmm_missing · vmm_failed (with the VMM's own words) · kernel_missing · no_capacity · cancelled
+  virtual Result<std::unique_ptr<Vm>> start(const VmSpec& spec, VmEvents events, const std::stop_token& stop = {}) = 0;
   /// Takes a VM of an earlier daemon: checks boot id, pid, start time, uuid; reconnects its sockets.
   /// @errors guest_gone when it is not there any more
   virtual Result<std::unique_ptr<Vm>> adopt(const VmIdentity& identity, VmEvents events) = 0;

@@ -97,7 +97,9 @@ Result<BuiltRootfs> build(const StageContext& context, ExtractedImage::Parts& pa
 Result<BuiltRootfs> build_rootfs(const StageContext& context, ExtractedImage extracted,
                                  const RootfsAdditions& additions) {
   try {
-    return build(context, extracted.parts(), additions);
+    return build(context, extracted.parts(), additions).map_error([&](const Error& error) {
+      return extracted.parts().file.named(error);
+    });
   } catch (const std::exception& error) {
     return fail({.code = ErrorCode::internal,
                  .attempted = kAttempted,

@@ -263,7 +263,9 @@ Result<ExtractedImage> extract_layers(const StageContext& context, const Pulling
   try {
     auto file = NANOBOX_TRY(HalfFile::create(settings.rootfs_folder));
     auto parts = std::make_unique<ExtractedImage::Parts>(image, std::move(file), settings.limits);
-    NANOBOX_TRY(Extraction(context, pulling, settings, *parts).run());
+    NANOBOX_TRY(Extraction(context, pulling, settings, *parts).run().map_error([&](const Error& error) {
+      return parts->file.named(error);
+    }));
     return ExtractedImage(std::move(parts));
   } catch (const std::exception& error) {
     return fail({.code = ErrorCode::internal,

@@ -45,6 +45,11 @@ void HalfFile::remove() noexcept {
   path_.clear();
 }
 
+Error HalfFile::named(Error error) const {
+  if (error.subject.empty()) error.subject = folder_.string();
+  return error;
+}
+
 Result<void> HalfFile::publish(const std::string& name) {
   const auto final_path = folder_ / name;
   if (::fsync(fd_.get()) != 0) return fail(errno_error(errno, "write to disk", path_.string()));

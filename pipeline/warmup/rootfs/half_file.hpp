@@ -18,6 +18,8 @@ public:
 
   int fd() const { return fd_.get(); }
   const std::filesystem::path& folder() const { return folder_; }
+  /// What writing by `fd` failed with, which knows no name, with that of the folder.
+  Error named(Error error) const;
   /// Puts the bytes on disk (fsync) and gives the file its name in the folder, in place of any other.
   Result<void> publish(const std::string& name);
 

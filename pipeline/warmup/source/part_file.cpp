@@ -44,21 +44,21 @@ Result<PartFile> PartFile::open(const std::filesystem::path& folder, std::string
 
 Result<UniqueFd> PartFile::share() const {
   UniqueFd copy(::fcntl(file_.get(), F_DUPFD_CLOEXEC, 3));
-  if (!copy) return fail(errno_error(errno, "write blob", digest_));
+  if (!copy) return fail(errno_error(errno, "write blob", part_.string()));
   return copy;
 }
 
 Result<void> PartFile::rehash(const StageContext& context, const std::function<void(std::uint64_t)>& seen) {
   struct stat status {};
-  if (::fstat(file_.get(), &status) != 0) return fail(errno_error(errno, "write blob", digest_));
+  if (::fstat(file_.get(), &status) != 0) return fail(errno_error(errno, "write blob", part_.string()));
   if (static_cast<std::uint64_t>(status.st_size) > size_bytes_ && ::ftruncate(file_.get(), 0) != 0)
-    return fail(errno_error(errno, "write blob", digest_));
+    return fail(errno_error(errno, "write blob", part_.string()));
   std::vector<char> buffer(kChunkBytes);
   while (true) {
     NANOBOX_TRY(context.check("read what is there of the blob"));
     const auto got = ::pread(file_.get(), buffer.data(), buffer.size(), static_cast<off_t>(written_));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail(errno_error(errno, "read blob", digest_));
+    if (got < 0) return fail(errno_error(errno, "read blob", part_.string()));
     if (got == 0) break;
     sha_.update({buffer.data(), static_cast<std::size_t>(got)});
     written_ += static_cast<std::uint64_t>(got);
@@ -80,7 +80,7 @@ Result<void> PartFile::append(std::string_view bytes) {
   while (!bytes.empty()) {
     const auto put = ::pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(written_));
     if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return fail(errno_error(errno, "write blob", digest_));
+    if (put < 0) return fail(errno_error(errno, "write blob", part_.string()));
     bytes.remove_prefix(static_cast<std::size_t>(put));
     written_ += static_cast<std::uint64_t>(put);
   }

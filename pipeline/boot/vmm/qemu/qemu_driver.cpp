@@ -97,7 +97,7 @@ public:
   QemuDriver(QemuSettings settings, PinnedVmm pinned) : settings_(std::move(settings)), pinned_(std::move(pinned)) {}
 
   VmmKind kind() const override { return settings_.kind; }
-  Result<std::unique_ptr<Vm>> start(const VmSpec& spec, VmEvents events) override;
+  Result<std::unique_ptr<Vm>> start(const VmSpec& spec, VmEvents events, const std::stop_token& stop) override;
   Result<std::unique_ptr<Vm>> adopt(const VmIdentity& identity, VmEvents events) override;
   Result<void> clean_up(const VmIdentity& identity) override;
   Result<std::size_t> remove_leftovers(std::span<const VmIdentity> keep) override;
@@ -186,7 +186,7 @@ Error end_failed(VmProcess& process, const Error& seen) {
   return start_error(ErrorCode::vmm_failed, "", std::move(reason));
 }
 
-Result<std::unique_ptr<Vm>> QemuDriver::start(const VmSpec& spec, VmEvents events) {
+Result<std::unique_ptr<Vm>> QemuDriver::start(const VmSpec& spec, VmEvents events, const std::stop_token& stop) {
   NANOBOX_TRY(check_spec(spec, settings_));
   const auto kernel_line = NANOBOX_TRY(kernel_arguments(
       spec.boot_args,
@@ -208,7 +208,12 @@ Result<std::unique_ptr<Vm>> QemuDriver::start(const VmSpec& spec, VmEvents event
                              std::move(sockets.console.connected), control);
   if (!connections) return fail(end_failed(process, connections.error()));
   // Answered once the machine is made, so its memory is mapped now.
-  const auto status = connections->qmp->call("query-status", "", start_deadline);
+  const auto status = [&] {
+    const std::stop_callback on_stop(stop, [&] { connections->qmp->close(); });
+    return connections->qmp->call("query-status", "", start_deadline);
+  }();
+  if (!status && stop.stop_requested())
+    return fail(end_failed(process, start_error(ErrorCode::cancelled, "", "it was cancelled")));
   if (!status) return fail(end_failed(process, status.error()));
   if (const auto is_private =
           check_private_memory(process.pid(), spec.memory_file, std::uint64_t{spec.memory_mb} << 20);

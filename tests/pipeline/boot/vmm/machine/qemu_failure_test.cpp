@@ -99,6 +99,21 @@ TEST_CASE("a VMM that dies at its start is told in its own words, and nothing is
   CHECK(must(leftovers) == 0);
 }
 
+TEST_CASE("a start that nobody wants any more ends its VMM without waiting for it", "[qemu]") {
+  NANOBOX_NEEDS_KERNEL();
+  const Folder folder;
+  Lab lab(folder.path());
+  Log log;
+  std::stop_source stop;
+  stop.request_stop();
+  const auto vm = lab.driver()->start(lab.spec("sb-unwanted"), log.events(), stop.get_token());
+  REQUIRE_FALSE(vm);
+  CHECK(vm.error().code == ErrorCode::cancelled);
+  CHECK(log.seen() == 0);
+  const auto leftovers = must(ConfinementHost::detect(lab.data(), VMM_TEST_PARENT)).cgroups.remove_leftovers({});
+  CHECK(must(leftovers) == 0);
+}
+
 TEST_CASE("a disk that is no qcow2 file is refused", "[qemu]") {
   NANOBOX_NEEDS_KERNEL();
   const Folder folder;
