@@ -121,7 +121,7 @@ class Channel:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(str(path))
         self.received, self.stream = b"", 0
-        self.send(self.HELLO, 0, tlv(1, struct.pack("<I", 1)) + tlv(2, os.urandom(16)))
+        self.send(self.HELLO, 0, tlv(1, struct.pack("<I", 2)) + tlv(2, os.urandom(16)))
         self.wait_for(self.HELLO_ACK)
         self.send(self.CONFIGURE, 0, tlv(4, b"bare") + tlv(8, struct.pack("<Q", time.time_ns())) + tlv(9, os.urandom(64)) +
                   tlv(10, struct.pack("<Q", 0)) + tlv(5, b"bare") + tlv(7, b"PATH=/bin:/usr/bin") + tlv(18, b"/") + tlv(19, b"root"))

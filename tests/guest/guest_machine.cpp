@@ -118,7 +118,7 @@ GuestMachine::GuestMachine(const Options& options) {
                     "-accel",
                     "tcg,thread=multi,tb-size=32",
                     "-cpu",
-                    "max",
+                    "max,-erms,-fsrm",
                     "-m",
                     "96",
                     "-smp",

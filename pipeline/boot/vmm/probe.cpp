@@ -72,7 +72,7 @@ VmmProbe probe_qemu(VmmKind kind, const ProbeSettings& settings) {
                                  "-accel",
                                  kvm ? "kvm" : "tcg,thread=multi,tb-size=32",
                                  "-cpu",
-                                 kvm ? "host" : "max",
+                                 kvm ? "host" : "max,-erms,-fsrm",
                                  "-smp",
                                  "1",
                                  "-m",
