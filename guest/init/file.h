@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "init.h"
 
@@ -18,6 +19,13 @@ struct file_request {
   uint32_t mode;
   bool has_length, has_mode, recursive, parents;
 };
+
+/* A worker's report that init does not pass on: what it asked for is in memory now. Beside it are NANOBOX_OPENED and
+ * those that end it, NANOBOX_EXIT and NANOBOX_ERROR. */
+#define REPORT_FETCHED 255
+
+/* As pread, of what is in memory already. -1 with EAGAIN: it is not, EOPNOTSUPP: the file system cannot tell. */
+ssize_t read_at_once(int fd, void* bytes, size_t size, uint64_t position);
 
 /* Does what is asked for as that user, reports and ends. */
 void file_work(const struct file_request* request) __attribute__((noreturn));

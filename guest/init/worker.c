@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,9 @@ struct worker {
   struct stream* stream;
   pid_t pid; /* 0 once it has ended */
   int in, out, reports;
+  int file; /* what init reads itself, as far as it is in memory, or -1 */
+  uint64_t position, left;
+  bool fetching; /* the worker brings more of it into memory */
   struct inbox inbox;
   bool writes; /* what it does must not be cut off: it cleans up when its input ends too early */
   bool opened, complete;
@@ -50,6 +54,7 @@ static void drop(struct worker* worker) {
   close_fd(&worker->in);
   close_fd(&worker->out);
   close_fd(&worker->reports);
+  close_fd(&worker->file);
   if (worker->pid > 0 && !worker->writes) kill(worker->pid, SIGKILL);
   inbox_free(&worker->inbox);
   free(worker->last);
@@ -68,10 +73,29 @@ static void finish(struct stream* stream, struct worker* worker) {
   stream_end(stream);
 }
 
+/* As recv; `fd` becomes what came with the report, or -1. */
+static ssize_t receive_report(const struct worker* worker, uint8_t report[REPORT_MAX], int* fd) {
+  union {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(sizeof *fd)];
+  } control;
+  struct iovec part = {report, REPORT_MAX};
+  struct msghdr message = {
+      .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+  const ssize_t count = recvmsg(worker->reports, &message, MSG_CMSG_CLOEXEC);
+  const struct cmsghdr* rights = count > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+  *fd = -1;
+  if (rights && rights->cmsg_type == SCM_RIGHTS) memcpy(fd, CMSG_DATA(rights), sizeof *fd);
+  if (count > 0 && message.msg_flags & MSG_CTRUNC && worker->pid > 0)
+    kill(worker->pid, SIGKILL); /* there was no descriptor free */
+  return count;
+}
+
 static void take_reports(struct stream* stream, struct worker* worker) {
   uint8_t report[REPORT_MAX];
   while (worker->reports >= 0) {
-    const ssize_t count = recv(worker->reports, report, sizeof report, 0);
+    int fd;
+    const ssize_t count = receive_report(worker, report, &fd);
     if (count < 0 && errno == EAGAIN) return;
     /* It ended without reading what it was told: its reports come after this. */
     if (count < 0 && (errno == EINTR || errno == ECONNRESET)) continue;
@@ -79,7 +103,10 @@ static void take_reports(struct stream* stream, struct worker* worker) {
       close_fd(&worker->reports);
     } else if (report[0] == NANOBOX_OPENED) {
       worker->opened = true;
+      worker->file = fd;
       channel_send(NANOBOX_OPENED, 0, 0, stream->number, report + 1, (uint32_t)count - 1);
+    } else if (report[0] == REPORT_FETCHED) {
+      worker->fetching = false;
     } else if (!worker->last && (worker->last = malloc((size_t)count))) {
       memcpy(worker->last, report, (size_t)count);
       worker->last_size = (uint32_t)count;
@@ -98,10 +125,32 @@ static void feed(struct stream* stream, struct worker* worker) {
   close_fd(&worker->in);
 }
 
+/* Sends of the file what is in memory, and lets the worker bring the rest there, which may wait for a disk. */
+static bool send_file(struct stream* stream, struct worker* worker) {
+  uint32_t want = stream_allowance(stream);
+  if (worker->fetching || want == 0) return false;
+  if (want > worker->left) want = (uint32_t)worker->left;
+  uint8_t* bytes = channel_place();
+  const ssize_t count = want ? read_at_once(worker->file, bytes, want, worker->position) : 0;
+  if (count > 0) {
+    worker->position += (uint64_t)count;
+    worker->left -= (uint64_t)count;
+    stream_send(stream, 0, NANOBOX_PART_STDOUT, bytes, (uint32_t)count);
+    return true;
+  }
+  /* An error is the worker's to find and to tell. */
+  worker->fetching = count < 0;
+  if (count < 0 && write(worker->in, &worker->position, sizeof worker->position) > 0) return false;
+  close_fd(&worker->file);
+  close_fd(&worker->in);
+  return false;
+}
+
 static bool worker_send(struct stream* stream) {
   struct worker* worker = stream->owner;
   feed(stream, worker);
   take_reports(stream, worker);
+  if (worker->file >= 0 && !worker->last && worker->reports >= 0) return send_file(stream, worker);
   if (worker->out >= 0 && (worker->opened || worker->reports < 0)) {
     const uint32_t want = stream_allowance(stream);
     if (want == 0) return false;
@@ -191,6 +240,8 @@ static void begin(const struct file_request* request, int in, int out, int repor
   signal(SIGPIPE, SIG_DFL);
   const struct rlimit files = {FILES_MAX, FILES_MAX};
   setrlimit(RLIMIT_NOFILE, &files);
+  /* Init goes on giving while it has something, rather than that each piece is taken from it at once. */
+  sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0});
   join_workers_group();
   file_work(request);
 }
@@ -230,6 +281,9 @@ void worker_open(uint32_t number, uint32_t kind, struct tlv_reader arguments) {
     return;
   }
   struct worker* worker = stream->owner;
+  worker->file = -1;
+  worker->position = request.offset;
+  worker->left = request.has_length ? request.length : UINT64_MAX;
   worker->writes = kind == NANOBOX_KIND_FILE_WRITE || kind == NANOBOX_KIND_ARCHIVE_WRITE;
   worker->stream = stream;
   worker->next = workers;
@@ -243,7 +297,7 @@ void worker_open(uint32_t number, uint32_t kind, struct tlv_reader arguments) {
   }
   if (worker->writes)
     watch_fd(worker->in, EPOLLOUT | EPOLLET, TOKEN_STREAM(number));
-  else
+  else if (kind != NANOBOX_KIND_FILE_READ)
     close_fd(&worker->in);
   watch_fd(worker->out, EPOLLIN | EPOLLET, TOKEN_STREAM(number));
   watch_fd(worker->reports, EPOLLIN | EPOLLRDHUP | EPOLLET, TOKEN_STREAM(number));

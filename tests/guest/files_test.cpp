@@ -222,6 +222,22 @@ TEST_CASE("a user's files are the user's", "[guest][files]") {
   CHECK(guest.shell("stat -c '%u %g' /home/worker/a /home/worker/a/b").out == "1000 1001\n1000 1001\n");
 }
 
+TEST_CASE("a file is read whole from memory, from the disk, and where nobody can tell", "[guest][files]") {
+  auto& guest = shared_guest();
+  std::string bytes;
+  for (int i = 0; bytes.size() < 1'000'000; ++i) bytes += std::to_string(i) + "\n";
+  REQUIRE(write(guest, {.path = "/data/long"}, bytes).exit);
+  CHECK(read(guest, {.path = "/data/long"}).out == bytes);
+  CHECK(read(guest, {.path = "/data/long", .offset = 999'000, .length = 500}).out == bytes.substr(999'000, 500));
+  CHECK(read(guest, {.path = "/data/long", .offset = 2'000'000}).out.empty());
+  guest.shell("sync; echo 3 > /proc/sys/vm/drop_caches");
+  CHECK(read(guest, {.path = "/data/long"}).out == bytes);
+  const auto from_proc = read(guest, {.path = "/proc/filesystems"});
+  CHECK(from_proc.exit);
+  CHECK(from_proc.out == guest.shell("cat /proc/filesystems").out);
+  guest.shell("rm /data/long");
+}
+
 TEST_CASE("a file that is read slowly holds up nobody", "[guest][files]") {
   auto& guest = shared_guest();
   guest.shell("dd if=/dev/zero of=/run/big bs=64k count=64 2>/dev/null");

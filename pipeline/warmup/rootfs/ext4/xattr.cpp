@@ -66,7 +66,7 @@ void encode(std::span<const Named> all, std::span<std::byte> area, std::size_t b
   std::size_t at = 0, value_at = area.size();
   for (const auto& one : all) {
     value_at -= padded(one.value.size());
-    std::memcpy(area.data() + value_at, one.value.data(), one.value.size());
+    std::ranges::copy(std::as_bytes(std::span(one.value)), area.begin() + static_cast<std::ptrdiff_t>(value_at));
     auto* entry = reinterpret_cast<ext2_ext_attr_entry*>(area.data() + at);
     entry->e_name_len = static_cast<std::uint8_t>(one.name.size());
     entry->e_name_index = one.index;
