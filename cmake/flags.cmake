@@ -20,9 +20,9 @@ function(nanobox_flags target)
   if(NANOBOX_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
-  # RapidJSON adds to null pointers: -fno-sanitize=pointer-overflow.
+  # RapidJSON adds to null pointers: -fno-sanitize=pointer-overflow. -O1 takes two thirds of the time to build.
   if(NANOBOX_SANITIZE)
-    target_compile_options(${target} PRIVATE -fsanitize=address,undefined -fno-sanitize=pointer-overflow
+    target_compile_options(${target} PRIVATE -O1 -fsanitize=address,undefined -fno-sanitize=pointer-overflow
                            -fno-sanitize-recover=all -fno-omit-frame-pointer)
     target_link_options(${target} PRIVATE -fsanitize=address,undefined)
   endif()

@@ -83,21 +83,16 @@ class Files:
         return size / MIB / (time.monotonic() - begin)
 
 
-def resident(daemon) -> int:
-    status = pathlib.Path(f"/proc/{daemon.child.process.pid}/status").read_text()
-    return 1024 * sum(int(line.split()[1]) for line in status.splitlines() if line.startswith(("RssAnon", "RssShmem")))
-
-
 class Peak:
     """The daemon's highest memory above what it had when this began."""
 
     def __init__(self, daemon):
-        self.daemon, self.before, self.most, self.over = daemon, resident(daemon), 0, threading.Event()
+        self.daemon, self.before, self.most, self.over = daemon, daemon.memory(), 0, threading.Event()
         self.thread = threading.Thread(target=self.watch)
 
     def watch(self):
         while not self.over.wait(0.02):
-            self.most = max(self.most, resident(self.daemon) - self.before)
+            self.most = max(self.most, self.daemon.memory() - self.before)
 
     def __enter__(self):
         self.thread.start()

@@ -219,6 +219,11 @@ class Daemon:
         """VMMs and helpers of this data folder: {pid: command line}."""
         return processes_of(str(self.data), but={self.child.process.pid, os.getpid()})
 
+    def memory(self) -> int:
+        """Bytes that are the daemon's own."""
+        status = pathlib.Path(f"/proc/{self.child.process.pid}/status").read_text()
+        return 1024 * sum(int(line.split()[1]) for line in status.splitlines() if line.startswith(("RssAnon", "RssShmem")))
+
     def vmm(self, sandbox):
         """The process id of a sandbox's VMM."""
         return next(pid for pid, command in self.processes().items() if f"guest={sandbox}" in command.split(" "))

@@ -31,6 +31,30 @@ class Files(Case):
         self.assertEqual(answer.headers["Content-Length"], "3000000")
         self.assertEqual(self.sh("sha256sum /data/deep/file.bin").split()[0], hashlib.sha256(content).hexdigest())
 
+    def test_a_gibibyte_goes_both_ways_in_constant_memory(self):
+        self.id = self.client.create("busybox", resources={"disk_mb": 3072})["id"]
+        piece, path = os.urandom(1 << 20), f"/api/v1/sandboxes/{self.id}/files?path=/root/gibibyte"
+        before, most = self.daemon.memory(), 0
+        connection = http.client.HTTPConnection(self.client.address, timeout=120)
+        self.addCleanup(connection.close)
+        connection.putrequest("PUT", path)
+        connection.putheader("Content-Length", str(1 << 30))
+        connection.endheaders()
+        for _ in range(1024):
+            connection.send(piece)
+            most = max(most, self.daemon.memory())
+        answer = connection.getresponse()
+        answer.read()
+        self.assertEqual(answer.status, 204)
+        connection.request("GET", path)
+        answer, count = connection.getresponse(), 0
+        while taken := answer.read(1 << 20):
+            self.assertEqual(taken, piece)
+            count += 1
+            most = max(most, self.daemon.memory())
+        self.assertEqual(count, 1024)
+        self.assertLess(most - before, 50 << 20)
+
     def test_mode_and_owner_are_as_asked_and_else_kept(self):
         self.file("PUT", "/root/tool", b"#!/bin/sh\necho works\n", mode="0755")
         self.assertEqual(self.sh("/root/tool"), "works\n")

@@ -1,7 +1,6 @@
 """A guest whose init breaks the channel's rules, beside one that keeps them: it may end its own sandbox, nothing else."""
 import http.client
 import json
-import pathlib
 import unittest
 
 import build_images
@@ -32,11 +31,7 @@ class HostileGuests(Case):
         super().setUp()
         self.honest, self.hostile = self.sandbox("honest"), self.sandbox("hostile")
         self.honest_answers()
-        self.before = self.memory()
-
-    def memory(self):
-        status = pathlib.Path(f"/proc/{self.daemon.child.process.pid}/status").read_text()
-        return 1024 * sum(int(line.split()[1]) for line in status.splitlines() if line.startswith(("RssAnon", "RssShmem")))
+        self.before = self.daemon.memory()
 
     def honest_answers(self):
         self.assertEqual(self.client.exec(self.honest, "echo", "well")["stdout"], "well\n")
@@ -47,7 +42,7 @@ class HostileGuests(Case):
     def assert_harmless(self):
         for _ in range(10):
             self.honest_answers()
-            self.assertLess(self.memory() - self.before, ALLOWED)
+            self.assertLess(self.daemon.memory() - self.before, ALLOWED)
 
     def test_what_breaks_the_rules_ends_its_own_sandbox_and_is_named(self):
         for rule, reason in (("twice", "opened a stream twice"), ("over", "more than it was granted"),
@@ -116,7 +111,7 @@ class HostileGuests(Case):
             self.assertEqual((answer.status, json.loads(answer.read())["code"]), (504, "guest_timeout"))
             self.honest_answers()
             # 32 MiB may wait for the guest; the requests that brought them took their own.
-            self.assertLess(self.memory() - self.before, 3 * 32 * MIB)
+            self.assertLess(self.daemon.memory() - self.before, 3 * 32 * MIB)
 
 
 if __name__ == "__main__":
