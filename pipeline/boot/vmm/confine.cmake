@@ -31,6 +31,3 @@ target_link_libraries(nanobox-vm-parent PRIVATE tl::expected)
 target_link_options(nanobox-vm-parent PRIVATE -static -Wl,--gc-sections)
 set_target_properties(nanobox-vm-parent PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
 add_dependencies(nanobox_boot_confine nanobox-vm-parent)
-# libseccomp's macros are C.
-set_source_files_properties(confinement_seccomp.cpp PROPERTIES COMPILE_OPTIONS
-                            "$<$<CXX_COMPILER_ID:Clang>:-Wno-c99-extensions;-Wno-missing-field-initializers>")
