@@ -3,6 +3,7 @@
 #include "tools/nanobox/command.hpp"
 #include "tools/nanobox/exec_call.hpp"
 #include "tools/nanobox/json.hpp"
+#include "tools/nanobox/lease.hpp"
 #include "tools/nanobox/output.hpp"
 #include "tools/nanobox/sandbox_calls.hpp"
 #include "tools/nanobox/terminal_session.hpp"
@@ -17,6 +18,8 @@ Result<int> exec(Session& session) {
   call.command = {args.words.begin() + 1, args.words.end()};
   const auto server = NANOBOX_TRY(session.server());
   ApiClient client(server.address, &session.interruption);
+  call.tick = lease_of(server.address, call.sandbox_id);
+  call.tick_every = kLeaseTick;
   if (args.has("tty")) return exec_in_terminal(server.address, session.interruption, call);
   if (args.has("detach")) {
     const auto started = NANOBOX_TRY(exec_detached(client, call));
@@ -33,7 +36,9 @@ Result<int> shell(Session& session) {
                           .command = {args.words.begin() + 1, args.words.end()},
                           .env = NANOBOX_TRY(read_variables(args.values("env"), session.environment)),
                           .cwd = args.value("cwd").value_or(""),
-                          .user = args.value("user").value_or("")};
+                          .user = args.value("user").value_or(""),
+                          .tick = lease_of(server.address, args.words.front()),
+                          .tick_every = kLeaseTick};
   return run_terminal(server.address, session.interruption, call);
 }
 
@@ -88,7 +93,8 @@ CommandSpec exec_command_spec() {
               "  nanobox exec -i sb-01jq… sh < script.sh       stdin goes inside while the command runs\n"
               "  nanobox exec -it sb-01jq… sh                  in a terminal (leave a hung one by Enter ~ .)\n"
               "  ID=$(nanobox exec -d sb-01jq… ./server)       left running: see ps, attach and kill\n\n"
-              "With -t stdout and stderr are one. With --json the whole output comes at the end, in one object.\n\n"
+              "With -t stdout and stderr are one. With --json the whole output comes at the end, in one object.\n"
+              "The sandbox does not end while the command is attended.\n\n"
               "Exit codes: the command's own; 124 its deadline ended it; 125 nanobox failed; 130 Ctrl-C.",
           .options = with_common(exec_options()),
           .order = WordOrder::command_last,
@@ -103,7 +109,8 @@ CommandSpec shell_command_spec() {
       .usage = "SANDBOX [--] [COMMAND [ARG…]]",
       .summary = "work in a running sandbox, as by SSH",
       .lesson =
-          "Opens a terminal in the sandbox, with a shell or the command in it. Needs a terminal here too.\n"
+          "Opens a terminal in the sandbox, with a shell or the command in it. Needs a terminal here too. The sandbox\n"
+          "does not end meanwhile.\n"
           "Options come before the sandbox.\n\n"
           "  nanobox shell sb-01jq…\n"
           "  nanobox shell --user node --cwd /app sb-01jq… -- bash -l\n\n"

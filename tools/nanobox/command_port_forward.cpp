@@ -25,7 +25,7 @@ CommandSpec port_forward_command_spec() {
           .summary = "reach TCP ports in a sandbox from here",
           .lesson =
               "Listens here and joins each connection with one to the port inside, whatever the sandbox's network is\n"
-              "like. Says where it listens; goes on until Ctrl-C.\n\n"
+              "like. Says where it listens; goes on until Ctrl-C, and keeps the sandbox alive meanwhile.\n\n"
               "  nanobox port-forward sb-01jq… 8080:80          http://127.0.0.1:8080 is port 80 inside\n"
               "  nanobox port-forward sb-01jq… 5432 :6379       5432 here too, and a free port for 6379\n"
               "  nanobox port-forward --address 0.0.0.0 sb-01jq… 8080:80     for others too: nobody asks for a key",

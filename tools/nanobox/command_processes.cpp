@@ -1,6 +1,7 @@
 #include "config/byte_size.hpp"
 #include "tools/nanobox/command.hpp"
 #include "tools/nanobox/json.hpp"
+#include "tools/nanobox/lease.hpp"
 #include "tools/nanobox/listing.hpp"
 #include "tools/nanobox/output.hpp"
 #include "tools/nanobox/process_follower.hpp"
@@ -72,6 +73,8 @@ Result<int> attach(Session& session) {
                          .sandbox_id = args.words[0],
                          .sends_stdin = args.has("stdin"),
                          .process_id = args.words[1],
+                         .tick = lease_of(server.address, args.words[0]),
+                         .tick_every = kLeaseTick,
                          .resume_path = from});
 }
 

@@ -15,6 +15,7 @@
 #include "tools/nanobox/api_client.hpp"
 #include "tools/nanobox/event_loop.hpp"
 #include "tools/nanobox/json.hpp"
+#include "tools/nanobox/lease.hpp"
 #include "tools/nanobox/output.hpp"
 #include "tools/nanobox/port_tunnel.hpp"
 #include "tools/nanobox/sandbox_calls.hpp"
@@ -110,6 +111,13 @@ private:
   Result<void> outcome_;
 };
 
+void hold_lease(EventLoop& loop, const std::function<void()>& renew) {
+  loop.after(kLeaseTick, [&loop, renew] {
+    renew();
+    hold_lease(loop, renew);
+  });
+}
+
 void stop_when_interrupted(EventLoop& loop, Interruption& interruption) {
   loop.when_readable(interruption.fd(), [&loop, &interruption] {
     if (interruption.check()) return loop.stop();
@@ -171,6 +179,7 @@ Result<void> forward_ports(const ServerAddress& server, Interruption& interrupti
   EventLoop loop;
   Forwarder forwarder(loop, server, call.sandbox_id);
   stop_when_interrupted(loop, interruption);
+  hold_lease(loop, lease_of(server, call.sandbox_id));
   for (auto& listener : listeners) forwarder.accept_at(listener);
   NANOBOX_TRY(announce(listeners, call));
   loop.run();
