@@ -74,8 +74,7 @@ bool is_json(std::string_view content_type) {
 Result<rapidjson::Document> parse(std::string_view text) {
   if (is_too_deep(text)) return malformed("it is more than 64 levels deep");
   rapidjson::Document document;
-  document.Parse<rapidjson::kParseValidateEncodingFlag | rapidjson::kParseIterativeFlag |
-                 rapidjson::kParseFullPrecisionFlag>(text.data(), text.size());
+  document.Parse<rapidjson::kParseValidateEncodingFlag | rapidjson::kParseIterativeFlag>(text.data(), text.size());
   if (document.HasParseError())
     return malformed(std::string(rapidjson::GetParseError_En(document.GetParseError())) + " (at byte " +
                      std::to_string(document.GetErrorOffset()) + ")");

@@ -33,8 +33,7 @@ std::string ApiAnswer::header(std::string_view name) const {
 
 rapidjson::Document ApiAnswer::json() const {
   rapidjson::Document document;
-  document.Parse<rapidjson::kParseValidateEncodingFlag | rapidjson::kParseIterativeFlag |
-                 rapidjson::kParseFullPrecisionFlag>(body.data(), body.size());
+  document.Parse<rapidjson::kParseValidateEncodingFlag | rapidjson::kParseIterativeFlag>(body.data(), body.size());
   if (document.HasParseError()) document.SetNull();
   return document;
 }

@@ -9,8 +9,7 @@ namespace nanobox {
 
 namespace {
 
-constexpr unsigned parse_flags =
-    rapidjson::kParseValidateEncodingFlag | rapidjson::kParseIterativeFlag | rapidjson::kParseFullPrecisionFlag;
+constexpr unsigned parse_flags = rapidjson::kParseValidateEncodingFlag | rapidjson::kParseIterativeFlag;
 
 Error unreadable(std::string reason) {
   return {.code = ErrorCode::vmm_failed,

@@ -13,8 +13,7 @@ using Json = rapidjson::Value;
 
 /// Whether `text` is valid JSON in valid UTF-8; never recurses.
 inline bool parse_json(rapidjson::Document& document, std::string_view text) {
-  constexpr unsigned flags =
-      rapidjson::kParseValidateEncodingFlag | rapidjson::kParseIterativeFlag | rapidjson::kParseFullPrecisionFlag;
+  constexpr unsigned flags = rapidjson::kParseValidateEncodingFlag | rapidjson::kParseIterativeFlag;
   document.Parse<flags>(text.data(), text.size());
   return !document.HasParseError();
 }

@@ -64,8 +64,7 @@ public:
   }
 
   Result<void> parse(rapidjson::Document& document, std::string_view json) const {
-    constexpr unsigned flags =
-        rapidjson::kParseValidateEncodingFlag | rapidjson::kParseIterativeFlag | rapidjson::kParseFullPrecisionFlag;
+    constexpr unsigned flags = rapidjson::kParseValidateEncodingFlag | rapidjson::kParseIterativeFlag;
     document.Parse<flags>(json.data(), json.size());
     if (document.HasParseError())
       return invalid(std::string("it is no JSON: ") + rapidjson::GetParseError_En(document.GetParseError()) +
