@@ -1,12 +1,15 @@
+#define _GNU_SOURCE
 #include "cgroup.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "init.h"
@@ -27,8 +30,17 @@ void groups_make_root(void) {
   mkdir(WORKERS, 0755);
 }
 
-void join_workers_group(void) {
-  write_text(WORKERS "/cgroup.procs", "0", 0);
+pid_t group_fork(const char* group) {
+  const int folder = open(group, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  struct clone_args how = {.flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t)folder};
+  const pid_t pid = folder < 0 ? -1 : (pid_t)syscall(SYS_clone3, &how, sizeof how);
+  if (pid < 0) say("nanobox-init: cannot start a process in its cgroup: %s", strerror(errno));
+  if (folder >= 0) close(folder);
+  return pid;
+}
+
+pid_t group_fork_worker(void) {
+  return group_fork(WORKERS);
 }
 
 void group_make(uint32_t number, char path[GROUP_PATH_MAX]) {

@@ -5,12 +5,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define GROUP_PATH_MAX 64
 
 void groups_make_root(void);
-/* The calling process freezes with the commands from here on, but belongs to none. */
-void join_workers_group(void);
+/* As fork, the child being in that group from its first instruction. To move a process costs the kernel a grace period
+ * of RCU, tens of milliseconds. */
+pid_t group_fork(const char* group);
+/* The same for a process that freezes with the commands, but belongs to none. */
+pid_t group_fork_worker(void);
 /* Makes the group of that number and writes its path. */
 void group_make(uint32_t number, char path[GROUP_PATH_MAX]);
 void group_kill(uint32_t number);

@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "pty.h"
 #include "request.h"
 
@@ -53,13 +54,6 @@ static void become(const struct request* request, const struct user* user, const
   _exit(missing ? 127 : 126);
 }
 
-static bool join_group(const char* group, pid_t pid) {
-  char path[128], text[16];
-  snprintf(path, sizeof path, "%s/cgroup.procs", group);
-  snprintf(text, sizeof text, "%d", (int)pid);
-  return write_text(path, text, 0);
-}
-
 /* `ours` are our ends, `theirs` the command's: stdin, stdout, stderr. */
 static bool make_pipes(int ours[3], int theirs[3]) {
   int in[2], out[2], err[2];
@@ -94,23 +88,11 @@ static void close_all(int fds[3]) {
 
 bool launch(const struct request* request, const struct user* user, const char* cwd, const char* group,
             struct process* process) {
-  int ours[3] = {-1, -1, -1}, theirs[3] = {-1, -1, -1}, gate[2];
+  int ours[3] = {-1, -1, -1}, theirs[3] = {-1, -1, -1};
   pid_t pid = -1;
   const bool ready = request->columns ? make_terminal(request, user, ours, theirs) : make_pipes(ours, theirs);
-  if (ready && pipe2(gate, O_CLOEXEC) == 0) {
-    pid = fork();
-    if (pid == 0) { /* runs only once it is in its cgroup: nothing that it starts can be outside */
-      char go;
-      close(gate[1]);
-      while (read(gate[0], &go, 1) < 0 && errno == EINTR) {
-      }
-      become(request, user, cwd, theirs[0], theirs[1], theirs[2]);
-    }
-    if (pid > 0 && !join_group(group, pid))
-      say("nanobox-init: cannot put a command into its cgroup: %s", strerror(errno));
-    close(gate[0]);
-    close(gate[1]);
-  }
+  if (ready) pid = group_fork(group);
+  if (pid == 0) become(request, user, cwd, theirs[0], theirs[1], theirs[2]);
   close_all(theirs);
   if (pid > 0)
     *process = (struct process){.pid = pid, .in = ours[0], .out = ours[1], .err = ours[2]};

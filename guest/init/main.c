@@ -38,15 +38,9 @@ static void reap(int signals) {
 
 /* The seed's console loop: a line is a command, its output goes to the console, then NANOBOX_DONE and the code. */
 static void serve_serial_commands(void) {
-  char group[GROUP_PATH_MAX + 16], text[16];
+  char group[GROUP_PATH_MAX];
   group_make(0, group); /* it freezes with the commands */
-  const pid_t loop = fork();
-  if (loop != 0) {
-    strcat(group, "/cgroup.procs");
-    snprintf(text, sizeof text, "%d", (int)loop);
-    write_text(group, text, 0);
-    return;
-  }
+  if (group_fork(group) != 0) return;
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);

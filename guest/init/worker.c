@@ -242,7 +242,6 @@ static void begin(const struct file_request* request, int in, int out, int repor
   setrlimit(RLIMIT_NOFILE, &files);
   /* Init goes on giving while it has something, rather than that each piece is taken from it at once. */
   sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0});
-  join_workers_group();
   file_work(request);
 }
 
@@ -255,7 +254,7 @@ static bool start(struct worker* worker, const struct file_request* request) {
     fcntl(out[0], F_SETFL, O_NONBLOCK);
     fcntl(reports[0], F_SETFL, O_NONBLOCK);
     fcntl(worker->writes ? in[1] : out[0], F_SETPIPE_SZ, PIPE_SIZE);
-    pid = fork();
+    pid = group_fork_worker();
   }
   if (pid == 0) begin(request, in[0], out[1], reports[1]);
   close_fd(&in[0]);
