@@ -14,7 +14,7 @@
 #define NANOBOX_FRAME_HEADER 16
 #define NANOBOX_FRAME_PAYLOAD_MAX 65536
 #define NANOBOX_RESYNC_ZEROS (NANOBOX_FRAME_PAYLOAD_MAX + NANOBOX_FRAME_HEADER)
-#define NANOBOX_INITIAL_CREDIT (256 * 1024)
+#define NANOBOX_INITIAL_CREDIT (256u * 1024u)
 /* What a DATA frame from the guest costs of its stream's credit beside its payload, unless that is empty: what a host
  * keeps of tiny frames is bounded too. */
 #define NANOBOX_DATA_COST 64

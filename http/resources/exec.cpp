@@ -186,10 +186,10 @@ void run(Api& api, const Request& request, Responder responder) {
 }  // namespace
 
 void add_exec_route(Router& router, Api& api) {
-  router.add(
-      Method::post, "/api/v1/sandboxes/{id}/exec",
-      api.idempotency->wrap([&api](Request request, Responder responder) { run(api, request, std::move(responder)); },
-                            {.keep_answer = std::chrono::minutes(10)}));
+  router.add(Method::post, "/api/v1/sandboxes/{id}/exec",
+             api.idempotency->wrap(
+                 [&api](const Request& request, Responder responder) { run(api, request, std::move(responder)); },
+                 {.keep_answer = std::chrono::minutes(10)}));
 }
 
 }  // namespace nanobox::http

@@ -309,20 +309,20 @@ void operate(Api& api, const Request& request, Responder responder) {
 
 void add_file_routes(Router& router, Api& api) {
   router.add(Method::get, kFiles,
-             [&api](Request request, Responder responder) { download(api, request, std::move(responder)); });
-  router.add(Method::head, kFiles, [&api](Request request, Responder responder) {
+             [&api](const Request& request, Responder responder) { download(api, request, std::move(responder)); });
+  router.add(Method::head, kFiles, [&api](const Request& request, Responder responder) {
     const auto query = read_query(api, request, {"path", "user"});
     if (!query) return responder.send_problem(query.error());
     start_guest_client(api, query->sandbox_id, with_file<FileStatRequest>(query->file),
                        std::make_unique<FileStat>(std::move(responder)));
   });
-  router.add_streaming(Method::put, kFiles, [&api](Request request, BodyReader body, Responder responder) {
+  router.add_streaming(Method::put, kFiles, [&api](const Request& request, BodyReader body, Responder responder) {
     upload(api, request, std::move(body), std::move(responder));
   });
   router.add(Method::del, kFiles,
-             [&api](Request request, Responder responder) { remove(api, request, std::move(responder)); });
+             [&api](const Request& request, Responder responder) { remove(api, request, std::move(responder)); });
   router.add(Method::post, kFiles,
-             [&api](Request request, Responder responder) { operate(api, request, std::move(responder)); });
+             [&api](const Request& request, Responder responder) { operate(api, request, std::move(responder)); });
 }
 
 }  // namespace nanobox::http

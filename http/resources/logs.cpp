@@ -109,7 +109,7 @@ void send_logs(Api& api, const Request& request, Responder responder) {
 
 void add_log_route(Router& router, Api& api) {
   router.add(Method::get, "/api/v1/sandboxes/{id}/logs",
-             [&api](Request request, Responder responder) { send_logs(api, request, std::move(responder)); });
+             [&api](const Request& request, Responder responder) { send_logs(api, request, std::move(responder)); });
 }
 
 }  // namespace nanobox::http

@@ -101,11 +101,11 @@ bool admin_only(const Request& request, Responder& responder) {
 }  // namespace
 
 void add_node_routes(Router& router, Api& api) {
-  router.add(Method::get, "/api/v1/nodes", [&api](Request request, Responder responder) {
+  router.add(Method::get, "/api/v1/nodes", [&api](const Request& request, Responder responder) {
     if (!admin_only(request, responder)) return;
     responder.send(200, "{\"items\":[" + node_json(api) + "],\"next_cursor\":null}");
   });
-  router.add(Method::get, "/api/v1/nodes/{id}", [&api](Request request, Responder responder) {
+  router.add(Method::get, "/api/v1/nodes/{id}", [&api](const Request& request, Responder responder) {
     if (!admin_only(request, responder)) return;
     if (request.param("id") != api.node.services->node_id)
       return responder.send_problem({.code = ErrorCode::node_not_found,

@@ -21,7 +21,7 @@ void add_pipeline_routes(Router& router, Api& api) {
     responder.send(200, "{\"items\":[" + to_json(description<WarmupPipeline>("warmup")) + "," +
                             to_json(description<BootPipeline>("boot")) + "],\"next_cursor\":null}");
   });
-  router.add(Method::get, "/api/v1/pipelines/runs", [&api](Request request, Responder responder) {
+  router.add(Method::get, "/api/v1/pipelines/runs", [&api](const Request& request, Responder responder) {
     if (auto known = check_query(request, {"kind", "status", "limit", "cursor"}); !known)
       return responder.send_problem(known.error());
     const auto page = read_page(request);
@@ -36,7 +36,7 @@ void add_pipeline_routes(Router& router, Api& api) {
         200, list_json(
                  runs, *page, [](const auto& run) { return run->id; }, [](const auto& run) { return to_json(*run); }));
   });
-  router.add(Method::get, "/api/v1/pipelines/runs/{id}", [&api](Request request, Responder responder) {
+  router.add(Method::get, "/api/v1/pipelines/runs/{id}", [&api](const Request& request, Responder responder) {
     const auto run = api.boards().runs.find(std::string(request.param("id")));
     if (!run || run->owner != request.owner)
       return responder.send_problem({.code = ErrorCode::run_not_found,

@@ -22,7 +22,7 @@ Result<std::uint16_t> read_port(const Request& request) {
 /// One request to a service in the guest, on a connection of its own, and the service's answer.
 class ForwardedRequest final : public StreamedAnswer {
 public:
-  ForwardedRequest(Request request, BodyReader body, Responder responder)
+  ForwardedRequest(const Request& request, BodyReader body, Responder responder)
       : StreamedAnswer(std::move(responder)),
         body_(std::move(body)),
         parser_(request.method == Method::head, !request.upgrade.empty()),
@@ -137,13 +137,13 @@ private:
   bool ended_ = false;
 };
 
-void forward(Api& api, Request request, BodyReader body, Responder responder) {
+void forward(Api& api, const Request& request, BodyReader body, Responder responder) {
   const auto sandbox = running_sandbox_of(api, request);
   if (!sandbox) return responder.send_problem(sandbox.error());
   const auto port = read_port(request);
   if (!port) return responder.send_problem(port.error());
   start_guest_client(api, (*sandbox)->id, TcpRequest{.port = *port},
-                     std::make_unique<ForwardedRequest>(std::move(request), std::move(body), std::move(responder)));
+                     std::make_unique<ForwardedRequest>(request, std::move(body), std::move(responder)));
 }
 
 }  // namespace
@@ -155,11 +155,11 @@ void add_port_routes(Router& router, Api& api) {
     for (const std::string_view rest : {"", "/{rest...}"})
       router.add_streaming(
           method, std::string(kPort) + std::string(rest),
-          [&api](Request request, BodyReader body, Responder responder) {
-            forward(api, std::move(request), std::move(body), std::move(responder));
+          [&api](const Request& request, BodyReader body, Responder responder) {
+            forward(api, request, std::move(body), std::move(responder));
           },
           options);
-  router.add(Method::get, kTcp, [&api](Request request, Responder responder) {
+  router.add(Method::get, kTcp, [&api](const Request& request, Responder responder) {
     const auto sandbox = running_sandbox_of(api, request);
     if (!sandbox) return responder.send_problem(sandbox.error());
     const auto port = read_port(request);

@@ -172,7 +172,7 @@ void follow_output(Api& api, const Request& request, Responder responder) {
 }  // namespace
 
 void add_process_routes(Router& router, Api& api) {
-  router.add(Method::get, kProcesses, [&api](Request request, Responder responder) {
+  router.add(Method::get, kProcesses, [&api](const Request& request, Responder responder) {
     const auto page = read_page(request);
     if (!page) return responder.send_problem(page.error());
     list(api, request, std::move(responder), [page = *page](Responder& to, const std::vector<ProcessRecord>& all) {
@@ -181,7 +181,7 @@ void add_process_routes(Router& router, Api& api) {
                        [](const auto& process) { return to_json(process); }));
     });
   });
-  router.add(Method::get, kProcess, [&api](Request request, Responder responder) {
+  router.add(Method::get, kProcess, [&api](const Request& request, Responder responder) {
     list(api, request, std::move(responder),
          [wanted = std::string(request.param("process_id"))](Responder& to, const std::vector<ProcessRecord>& all) {
            for (const auto& process : all)
@@ -189,7 +189,7 @@ void add_process_routes(Router& router, Api& api) {
            to.send_problem(no_such_process(wanted));
          });
   });
-  router.add(Method::del, kProcess, [&api](Request request, Responder responder) {
+  router.add(Method::del, kProcess, [&api](const Request& request, Responder responder) {
     if (auto known = check_query(request, {"signal"}); !known) return responder.send_problem(known.error());
     const auto sandbox = running_sandbox_of(api, request);
     if (!sandbox) return responder.send_problem(sandbox.error());
@@ -199,10 +199,11 @@ void add_process_routes(Router& router, Api& api) {
     start_guest_client(api, (*sandbox)->id, SignalRequest{.process_id = process_id, .number = *number},
                        std::make_unique<ProcessSignal>(std::move(responder), process_id));
   });
-  router.add(Method::get, std::string(kProcess) + "/output",
-             [&api](Request request, Responder responder) { follow_output(api, request, std::move(responder)); });
+  router.add(Method::get, std::string(kProcess) + "/output", [&api](const Request& request, Responder responder) {
+    follow_output(api, request, std::move(responder));
+  });
   router.add_streaming(Method::post, std::string(kProcess) + "/stdin",
-                       [&api](Request request, BodyReader body, Responder responder) {
+                       [&api](const Request& request, BodyReader body, Responder responder) {
                          if (auto known = check_query(request, {"eof"}); !known)
                            return responder.send_problem(known.error());
                          const auto sandbox = running_sandbox_of(api, request);

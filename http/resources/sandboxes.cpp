@@ -136,10 +136,10 @@ void keep_alive(Api& api, const Request& request, Responder responder) {
 }  // namespace
 
 void add_sandbox_routes(Router& router, Api& api) {
-  router.add(Method::post, "/api/v1/sandboxes", api.idempotency->wrap([&api](Request request, Responder responder) {
-    create(api, request, std::move(responder));
-  }));
-  router.add(Method::get, "/api/v1/sandboxes", [&api](Request request, Responder responder) {
+  router.add(Method::post, "/api/v1/sandboxes",
+             api.idempotency->wrap(
+                 [&api](const Request& request, Responder responder) { create(api, request, std::move(responder)); }));
+  router.add(Method::get, "/api/v1/sandboxes", [&api](const Request& request, Responder responder) {
     const auto page = read_page(request);
     if (!page) return responder.send_problem(page.error());
     const auto sandboxes = filtered(api, request);
@@ -148,12 +148,12 @@ void add_sandbox_routes(Router& router, Api& api) {
                             *sandboxes, *page, [](const auto& sandbox) { return sandbox->id; },
                             [](const auto& sandbox) { return to_json(*sandbox); }));
   });
-  router.add(Method::get, "/api/v1/sandboxes/{id}", [&api](Request request, Responder responder) {
+  router.add(Method::get, "/api/v1/sandboxes/{id}", [&api](const Request& request, Responder responder) {
     const auto sandbox = sandbox_of(api, request);
     if (!sandbox) return responder.send_problem(sandbox.error());
     responder.send(200, to_json(**sandbox));
   });
-  router.add(Method::del, "/api/v1/sandboxes/{id}", [&api](Request request, Responder responder) {
+  router.add(Method::del, "/api/v1/sandboxes/{id}", [&api](const Request& request, Responder responder) {
     const auto sandbox = sandbox_of(api, request);
     if (!sandbox) return responder.send_problem(sandbox.error());
     ask_actor<void>(
@@ -161,8 +161,9 @@ void add_sandbox_routes(Router& router, Api& api) {
         [](Responder& to) { to.send(204); }, remove_atom_v, (*sandbox)->id);
   });
   router.add(Method::post, "/api/v1/sandboxes/{id}/keepalive",
-             api.idempotency->wrap(
-                 [&api](Request request, Responder responder) { keep_alive(api, request, std::move(responder)); }));
+             api.idempotency->wrap([&api](const Request& request, Responder responder) {
+               keep_alive(api, request, std::move(responder));
+             }));
 }
 
 }  // namespace nanobox::http

@@ -22,7 +22,7 @@ void RawRelay::start(RawConnection connection) {
           guest_.write(bytes, false);
         });
       },
-      [this, post = post_](Result<void> end) {
+      [this, post = post_](const Result<void>& end) {
         post([this, whole = end.has_value()] { whole ? guest_.write("", true) : quit_(); });
       });
 }
@@ -51,7 +51,7 @@ void SocketClient::on_opened(const Opened&) {
                       [this, post = post()](MessageKind kind, std::string payload) {
                         post([this, kind, payload = std::move(payload)] { on_message(kind, payload); });
                       },
-                  .on_close = [this, post = post()](std::uint16_t, std::string) { post([this] { quit(); }); }});
+                  .on_close = [this, post = post()](std::uint16_t, const std::string&) { post([this] { quit(); }); }});
 }
 
 void SocketClient::on_message(MessageKind kind, const std::string& payload) {

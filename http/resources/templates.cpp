@@ -230,7 +230,7 @@ void add_template_routes(Router& router, Api& api) {
              api.idempotency->wrap([&api](Request request, Responder responder) {
                warm_up(api, std::move(request), std::move(responder));
              }));
-  router.add(Method::get, "/api/v1/templates", [&api](Request request, Responder responder) {
+  router.add(Method::get, "/api/v1/templates", [&api](const Request& request, Responder responder) {
     if (auto known = check_query(request, {"limit", "cursor"}); !known) return responder.send_problem(known.error());
     const auto page = read_page(request);
     if (!page) return responder.send_problem(page.error());
@@ -241,12 +241,12 @@ void add_template_routes(Router& router, Api& api) {
                             mine, *page, [](const auto& entry) { return entry->name; },
                             [&](const auto& entry) { return to_json(*entry, sandboxes_on(api, *entry)); }));
   });
-  router.add(Method::get, "/api/v1/templates/{name}", [&api](Request request, Responder responder) {
+  router.add(Method::get, "/api/v1/templates/{name}", [&api](const Request& request, Responder responder) {
     const auto entry = template_of(api, request);
     if (!entry) return responder.send_problem(entry.error());
     responder.send(200, to_json(**entry, sandboxes_on(api, **entry)));
   });
-  router.add(Method::get, "/api/v1/templates/{name}/status", [&api](Request request, Responder responder) {
+  router.add(Method::get, "/api/v1/templates/{name}/status", [&api](const Request& request, Responder responder) {
     if (auto known = check_query(request, {"watch"}); !known) return responder.send_problem(known.error());
     const auto entry = template_of(api, request);
     if (!entry) return responder.send_problem(entry.error());
@@ -258,7 +258,7 @@ void add_template_routes(Router& router, Api& api) {
     }
     responder.send(200, status_json(**entry, api.boards().runs.find((*entry)->operation_id).get()));
   });
-  router.add(Method::del, "/api/v1/templates/{name}", [&api](Request request, Responder responder) {
+  router.add(Method::del, "/api/v1/templates/{name}", [&api](const Request& request, Responder responder) {
     if (auto known = check_query(request, {"force"}); !known) return responder.send_problem(known.error());
     const auto entry = template_of(api, request);
     if (!entry) return responder.send_problem(entry.error());

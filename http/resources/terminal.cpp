@@ -51,7 +51,7 @@ Result<ExecRequest> read_command(const Request& request) {
 }  // namespace
 
 void add_terminal_route(Router& router, Api& api) {
-  router.add(Method::get, "/api/v1/sandboxes/{id}/terminal", [&api](Request request, Responder responder) {
+  router.add(Method::get, "/api/v1/sandboxes/{id}/terminal", [&api](const Request& request, Responder responder) {
     const auto sandbox = running_sandbox_of(api, request);
     if (!sandbox) return responder.send_problem(sandbox.error());
     auto command = read_command(request);

@@ -16,7 +16,7 @@ constexpr auto kLease = 5 * kLeaseTick;
 constexpr auto kPatience = 3s;
 }  // namespace
 
-std::function<void()> lease_of(const ServerAddress& server, std::string sandbox_id) {
+std::function<void()> lease_of(const ServerAddress& server, const std::string& sandbox_id) {
   return [client = std::make_shared<ApiClient>(server, nullptr), path = sandbox_path(sandbox_id)] {
     const auto sandbox = client->ask({.method = "GET", .path = path, .body = "", .patience = kPatience});
     if (!sandbox) return;
