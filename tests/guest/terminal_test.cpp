@@ -96,7 +96,7 @@ TEST_CASE("a closed terminal hangs up on its command", "[guest][terminal]") {
       on_terminal("trap '' TERM; trap 'echo hup >/tmp/hup; exit' HUP; echo ready; while :; do sleep 0.1; done"));
   guest.until([&] { return guest.outcome(stream).out.find("ready") != std::string::npos; });
   guest.session().close(stream);
-  CHECK(guest.shell("while [ ! -e /tmp/hup ]; do sleep 0.1; done; cat /tmp/hup").out == "hup\n");
+  CHECK(guest.shell("while [ ! -s /tmp/hup ]; do sleep 0.1; done; cat /tmp/hup").out == "hup\n");
 }
 
 TEST_CASE("a terminal's last words come before its end", "[guest][terminal]") {

@@ -95,7 +95,7 @@ TEST_CASE("stock Pistache breaks what the edge promises", "[http][stock]") {
     INFO(promise.name);
     // Some of its faults are races, which it wins at times.
     bool broken = false;
-    for (int attempt = 0; attempt < 5 && !broken; ++attempt) {
+    for (int attempt = 0; attempt < 20 && !broken; ++attempt) {
       StockServer server;
       broken = !promise.is_kept(server.port());
     }

@@ -74,10 +74,11 @@ std::vector<std::string> qemu_arguments(const VmSpec& spec, VmmKind kind, const 
       // The machine. With acpi=off QEMU announces the virtio-mmio devices on the kernel's command line itself; rtc=off
       // costs the kernel a second of waiting.
       "-M", "microvm,acpi=off,rtc=on,pcie=off,usb=off,x-option-roms=off,memory-backend=ram,mem-merge=off", "-accel",
-      kvm ? "kvm" : "tcg,thread=multi,tb-size=" + std::to_string(tcg_buffer_mb), "-cpu", kvm ? "host" : emulated_cpu, "-smp",
-      std::to_string(spec.vcpu), "-m", std::to_string(spec.memory_mb), "-nodefaults", "-no-user-config", "-no-reboot",
-      "-display", "none", "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-      "-object", R"({"qom-type":"main-loop","id":"main-loop","thread-pool-max":8})",
+      kvm ? "kvm" : "tcg,thread=multi,tb-size=" + std::to_string(tcg_buffer_mb), "-cpu", kvm ? "host" : emulated_cpu,
+      "-smp", std::to_string(spec.vcpu), "-m", std::to_string(spec.memory_mb), "-nodefaults", "-no-user-config",
+      "-no-reboot", "-display", "none", "-sandbox",
+      "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny", "-object",
+      R"({"qom-type":"main-loop","id":"main-loop","thread-pool-max":8})",
       // Shared, as QEMU believes; the preload makes it private.
       "-object",
       JsonOption()

@@ -1,4 +1,5 @@
 """A sandbox's files, in a folder of this host."""
+import collections
 import io
 import os
 import select
@@ -99,11 +100,15 @@ def receive(handler, path, tar, query):
     refused = bool(os.environ.get("STAND_IN_FULL"))
     data = b""
     try:
-        for piece in body_of(handler):
+        pieces = body_of(handler)
+        for piece in pieces:
             data += piece
             if refused and len(data) > 100_000:
                 handler.close_connection = True
-                return handler.problem(507, "guest_disk_full", "no space is left inside")
+                handler.problem(507, "guest_disk_full", "no space is left inside")
+                handler.wfile.flush()
+                collections.deque(pieces, maxlen=0)  # closed with bytes unread, a connection loses its answer
+                return
     except ConnectionError:
         handler.close_connection = True
         return None
