@@ -1,4 +1,4 @@
-/* CRC-32C for machines that are emulated, where the processor's instruction is slower than tables. */
+/* CRC-32C for machines that are emulated, where the processor's instruction is slow. */
 #ifndef NANOBOX_CHECKSUM_H
 #define NANOBOX_CHECKSUM_H
 
@@ -6,6 +6,6 @@
 #include <stdint.h>
 
 /* As nanobox_crc32c. */
-uint32_t checksum_by_tables(uint32_t crc, const void* data, size_t size);
+uint32_t checksum_by_shifts(uint32_t crc, const void* data, size_t size);
 
 #endif

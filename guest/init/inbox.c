@@ -8,7 +8,7 @@
 #include "../protocol.h"
 
 /* Credit is told in pieces of at least this, or when all was taken. */
-#define GRANT (32u * 1024)
+#define GRANT (64u * 1024)
 
 /* How much `fd` takes; all of it where it is broken. */
 static uint32_t put(struct inbox* inbox, int fd, const uint8_t* bytes, uint32_t length) {

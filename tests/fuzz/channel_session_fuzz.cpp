@@ -88,7 +88,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       const auto* bytes = std::get_if<nanobox::StreamData>(&event);
       if (bytes == nullptr) continue;
       const auto cost = bytes->bytes.empty() ? 0 : bytes->bytes.size() + NANOBOX_DATA_COST;
-      if ((received[bytes->stream] += cost) > NANOBOX_INITIAL_CREDIT || bytes->stream > kStreams) std::abort();
+      if ((received[bytes->stream] += cost) > nanobox::ChannelSession::file_window || bytes->stream > kStreams)
+        std::abort();
       read_records(readers[bytes->stream], bytes->bytes);
     }
   }

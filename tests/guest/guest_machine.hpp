@@ -102,8 +102,8 @@ private:
 
 /// Whether a stream that nobody grants anything again has sent `bytes` because it may send no more: the frames' own
 /// cost is what is missing.
-inline bool is_all_of_the_credit(std::size_t bytes) {
-  return bytes <= NANOBOX_INITIAL_CREDIT && bytes > NANOBOX_INITIAL_CREDIT * 9 / 10;
+inline bool is_all_of_the_credit(std::size_t bytes, std::size_t credit = NANOBOX_INITIAL_CREDIT) {
+  return bytes <= credit && bytes > credit * 9 / 10;
 }
 
 }  // namespace nanobox::test

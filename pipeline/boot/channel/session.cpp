@@ -9,6 +9,9 @@ namespace nanobox {
 
 namespace {
 
+/// A WINDOW costs the guest an interrupt and a read: it gets one for each quarter, of which it has three left.
+constexpr std::uint64_t kWindowParts = 4;
+
 Result<StreamError> read_error(const Frame& frame) {
   StreamError error{.stream = frame.stream, .reason = 0, .text = "", .error_number = 0};
   for (const auto& entry : NANOBOX_TRY(read_tlvs(frame.payload))) {
@@ -262,7 +265,7 @@ Result<std::uint32_t> ChannelSession::open_forget(const std::string& process_id)
 }
 
 Result<std::uint32_t> ChannelSession::open_file_read(const FileReadRequest& request) {
-  return open(0, encode(request));
+  return widened(open(0, encode(request)));
 }
 Result<std::uint32_t> ChannelSession::open_file_write(const FileWriteRequest& request) {
   return open(NANOBOX_INITIAL_CREDIT, encode(request));
@@ -283,7 +286,7 @@ Result<std::uint32_t> ChannelSession::open_folder_make(const FolderMakeRequest& 
   return open(0, encode(request));
 }
 Result<std::uint32_t> ChannelSession::open_archive_read(const FileRequest& request) {
-  return open(0, encode(NANOBOX_KIND_ARCHIVE_READ, request));
+  return widened(open(0, encode(NANOBOX_KIND_ARCHIVE_READ, request)));
 }
 Result<std::uint32_t> ChannelSession::open_archive_write(const FileRequest& request) {
   return open(NANOBOX_INITIAL_CREDIT, encode(NANOBOX_KIND_ARCHIVE_WRITE, request));
@@ -307,7 +310,7 @@ Result<std::uint32_t> ChannelSession::open(std::uint32_t stdin_credit, Result<st
 std::uint32_t ChannelSession::open(std::uint32_t stdin_credit, std::span<const std::byte> payload) {
   const auto number = ++last_stream_;
   auto& stream = streams_[number];
-  stream.out_granted = NANOBOX_INITIAL_CREDIT;
+  stream.out_granted = stream.out_window = NANOBOX_INITIAL_CREDIT;
   stream.in_credit = stdin_credit;
   send(NANOBOX_OPEN, 0, 0, number, payload);
   return number;
@@ -361,10 +364,23 @@ void ChannelSession::grant(std::uint32_t number, std::uint32_t bytes) {
       bytes >= stream.undigested ? stream.undigested_overhead : stream.undigested_overhead * bytes / stream.undigested;
   stream.undigested -= std::min<std::uint64_t>(bytes, stream.undigested);
   stream.undigested_overhead -= overhead;
-  stream.out_granted += bytes + overhead;
+  stream.untold += bytes + overhead;
+  if (stream.untold >= stream.out_window / kWindowParts) send_window(number, stream, std::exchange(stream.untold, 0));
+}
+
+void ChannelSession::send_window(std::uint32_t number, Stream& stream, std::uint64_t credit) {
+  stream.out_granted += credit;
   TlvWriter payload;
-  payload.put32(NANOBOX_TAG_CREDIT, static_cast<std::uint32_t>(bytes + overhead));
+  payload.put32(NANOBOX_TAG_CREDIT, static_cast<std::uint32_t>(credit));
   send(NANOBOX_WINDOW, 0, NANOBOX_PART_STDOUT, number, payload.bytes());
+}
+
+Result<std::uint32_t> ChannelSession::widened(Result<std::uint32_t> number) {
+  if (!number) return number;
+  auto& stream = streams_.at(*number);
+  send_window(*number, stream, file_window - stream.out_window);
+  stream.out_window = file_window;
+  return number;
 }
 
 void ChannelSession::signal(std::uint32_t number, std::uint32_t signal_number) {

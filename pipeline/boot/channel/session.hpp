@@ -24,6 +24,9 @@ public:
   /// The most that waits here for the guest's credit, of one stream.
   static constexpr std::size_t stdin_queue_max = std::size_t{16} << 20;
 
+  /// What a guest may send of a file or folder before it hears of us; of all else it is NANOBOX_INITIAL_CREDIT.
+  static constexpr std::size_t file_window = std::size_t{1} << 20;
+
   /// @param nonce   fresh random bytes: an answer to an older session is told apart by them
   /// @param resync  a former session may have ended in the middle of a frame
   ChannelSession(std::array<std::byte, 16> nonce, bool resync);
@@ -92,7 +95,8 @@ public:
   Result<void> write_stdin(std::uint32_t stream, std::string_view bytes, bool last);
   /// Bytes of the stream's input that wait for credit.
   std::size_t stdin_queued(std::uint32_t stream) const;
-  /// Lets the guest send `bytes` more of the stream's output, and what the frames of as many cost.
+  /// `bytes` of the stream's output need no room here any more: lets the guest send as many again, and what their
+  /// frames cost. It is told once they are enough to be worth a frame.
   void grant(std::uint32_t stream, std::uint32_t bytes);
   void signal(std::uint32_t stream, std::uint32_t number);
   /// A terminal's new size; of no effect on commands without one.
@@ -106,6 +110,8 @@ private:
     std::uint64_t out_granted = 0;          ///< what the guest may still send, see NANOBOX_DATA_COST
     std::uint64_t undigested = 0;           ///< bytes of output that were not granted again yet
     std::uint64_t undigested_overhead = 0;  ///< what their frames cost beside them
+    std::uint64_t untold = 0;               ///< digested, but the guest was not told yet
+    std::uint64_t out_window = 0;           ///< the most that was ever granted at once
     std::uint64_t in_credit = 0;            ///< bytes we may still send
     std::string stdin_waiting;
     std::size_t stdin_sent = 0;  ///< of `stdin_waiting`, not erased yet
@@ -125,6 +131,9 @@ private:
             std::span<const std::byte> payload);
   std::uint32_t open(std::uint32_t stdin_credit, std::span<const std::byte> payload);
   Result<std::uint32_t> open(std::uint32_t stdin_credit, Result<std::vector<std::byte>> payload);
+  /// For output that the guest has at once: its speed would be one window for each way there and back.
+  Result<std::uint32_t> widened(Result<std::uint32_t> stream);
+  void send_window(std::uint32_t number, Stream& stream, std::uint64_t credit);
   void pump_stdin(std::uint32_t number, Stream& stream);
   Taken take_frame(const Frame& frame);
   Taken take_acknowledgement(const Frame& frame);

@@ -79,6 +79,12 @@ std::vector<std::byte> number_tlv(std::uint16_t tag, std::uint32_t value) {
   return writer.bytes();
 }
 
+/// The credit of the one WINDOW that was sent.
+std::uint32_t granted_in(const std::vector<SentFrame>& sent) {
+  if (sent.size() != 1 || sent[0].type != NANOBOX_WINDOW) throw std::runtime_error("not one WINDOW");
+  return read_tlvs(sent[0].payload)->at(0).number();
+}
+
 std::span<const std::byte> known_payload(const std::string& name) {
   static const auto frames = known_frames();
   for (const auto& known : frames)
@@ -170,7 +176,8 @@ TEST_CASE("every kind of stream is asked for in the known form", "[channel]") {
       {"open_tcp", session.open_tcp(8080)},
       {"open_log", session.open_log({.offset = 5, .follow = true})}};
 
-  const auto sent = talk.sent();
+  auto sent = talk.sent();
+  std::erase_if(sent, [](const SentFrame& frame) { return frame.type == NANOBOX_WINDOW; });
 
   REQUIRE(sent.size() == opened.size());
   for (std::size_t i = 0; i < sent.size(); ++i) {
@@ -291,17 +298,33 @@ TEST_CASE("tiny frames cost credit beside their bytes, which comes back with the
   CHECK(frames == NANOBOX_INITIAL_CREDIT / (1 + NANOBOX_DATA_COST));
 
   OpenTalk other;
-  const auto granted = [&other](std::uint32_t bytes) {
-    other.session.grant(other.stream, bytes);
-    const auto sent = other.sent();
-    REQUIRE(sent.size() == 1);
-    return read_tlvs(sent[0].payload)->at(0).number();
-  };
-  for (int i = 0; i < 10; ++i) REQUIRE(other.data(other.stream, 10));
-  CHECK(granted(50) == 50 + 5 * NANOBOX_DATA_COST);
-  CHECK(granted(10) == 10 + NANOBOX_DATA_COST);
-  CHECK(granted(40) == 40 + 4 * NANOBOX_DATA_COST);
-  CHECK(granted(1000) == 1000);
+  for (int i = 0; i < 1000; ++i) REQUIRE(other.data(other.stream, 100));
+  other.session.grant(other.stream, 100'000);
+  CHECK(granted_in(other.sent()) == 1000 * (100 + NANOBOX_DATA_COST));
+}
+
+TEST_CASE("a guest is told of its credit once a quarter of the window came back", "[channel]") {
+  OpenTalk talk;
+  constexpr std::uint32_t quarter = NANOBOX_INITIAL_CREDIT / 4;
+  for (int i = 0; i < 2; ++i) REQUIRE(talk.data(talk.stream, quarter));
+  talk.session.grant(talk.stream, quarter / 2);
+  CHECK(talk.sent().empty());
+  talk.session.grant(talk.stream, quarter / 2);
+  CHECK(granted_in(talk.sent()) == quarter + NANOBOX_DATA_COST);
+  talk.session.grant(talk.stream, quarter);
+  CHECK(granted_in(talk.sent()) == quarter + NANOBOX_DATA_COST);
+}
+
+TEST_CASE("a file's window is a mebibyte from the beginning", "[channel]") {
+  OpenTalk talk;
+  const auto file = *talk.session.open_file_read({.path = "/etc/passwd"});
+  const auto sent = talk.sent();
+  REQUIRE(sent.size() == 2);
+  CHECK(sent[0].type == NANOBOX_OPEN);
+  CHECK(granted_in({sent[1]}) == ChannelSession::file_window - NANOBOX_INITIAL_CREDIT);
+  std::uint32_t frames = 0;
+  while (talk.data(file, NANOBOX_FRAME_PAYLOAD_MAX)) ++frames;
+  CHECK(frames == ChannelSession::file_window / (NANOBOX_FRAME_PAYLOAD_MAX + NANOBOX_DATA_COST));
 }
 
 TEST_CASE("however many windows come at once, a writer is told once", "[channel]") {
@@ -374,9 +397,14 @@ TEST_CASE("a guest that breaks the rules ends the session", "[channel]") {
       check_broken(talk.data(last, 1), "it sent more than it was granted");
     }
     SECTION("less was granted") {
+      constexpr std::uint32_t quarter = NANOBOX_INITIAL_CREDIT / 4;
+      talk.session.grant(last, quarter);
+      REQUIRE(talk.data(last, quarter - NANOBOX_DATA_COST, 2));
+      check_broken(talk.data(last, NANOBOX_DATA_COST, 2), "it sent more than it was granted");
+    }
+    SECTION("it was not told yet") {
       talk.session.grant(last, 100 + NANOBOX_DATA_COST);
-      REQUIRE(talk.data(last, 100, 2));
-      check_broken(talk.data(last, 1, 2), "it sent more than it was granted");
+      check_broken(talk.data(last, 1), "it sent more than it was granted");
     }
   }
   SECTION("by answering for a stream that was never opened") {
