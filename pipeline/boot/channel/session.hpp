@@ -25,7 +25,7 @@ public:
   static constexpr std::size_t stdin_queue_max = std::size_t{16} << 20;
 
   /// What a guest may send of a file or folder before it hears of us; of all else it is NANOBOX_INITIAL_CREDIT.
-  static constexpr std::size_t file_window = std::size_t{1} << 20;
+  static constexpr std::size_t file_window = std::size_t{1} << 19;
 
   /// @param nonce   fresh random bytes: an answer to an older session is told apart by them
   /// @param resync  a former session may have ended in the middle of a frame

@@ -315,7 +315,7 @@ TEST_CASE("a guest is told of its credit once a quarter of the window came back"
   CHECK(granted_in(talk.sent()) == quarter + NANOBOX_DATA_COST);
 }
 
-TEST_CASE("a file's window is a mebibyte from the beginning", "[channel]") {
+TEST_CASE("a file's window is wider from the beginning", "[channel]") {
   OpenTalk talk;
   const auto file = *talk.session.open_file_read({.path = "/etc/passwd"});
   const auto sent = talk.sent();
