@@ -186,9 +186,12 @@ def main() -> None:
         echoes(terminal, 20)
         idle = echoes(terminal, options.echoes)
         # A process of its own, for two of Python's threads would wait for each other; one for all downloads.
-        download = subprocess.Popen(["curl", "-sf", "-o", "/dev/null", f"http://{daemon.client.address}{files.path}#[1-10000]"])
+        address = f"http://{daemon.client.address}{files.path}#[1-10000]"
+        download = subprocess.Popen(["curl", "-sf", "-o", "/dev/null", address])
         try:
             busy = echoes(terminal, options.echoes)
+            if download.poll() is not None:
+                raise RuntimeError(f"the download ended before the echoes: {download.returncode}")
         finally:
             download.kill()
             download.wait()

@@ -11,7 +11,7 @@
 /* What a word shifts away still has to fall into the four words behind it. */
 enum { WORD = 8, BEHIND = 4 };
 
-/* To emulate a load from memory costs ten times as much as to emulate a shift, so there is no table here. Modulo
+/* To emulate a load from memory costs ten times as much as to emulate a shift, so whole words need no table. Modulo
  * CRC-32C's polynomial 1 = x^-65 + x^-155 + x^-170 + x^-195 + x^-209: a bit of the message may be taken out if those
  * that come 65, 155, 170, 195 and 209 bits later are flipped instead. That empties all words but the last few.
  * After "Chorba: A novel CRC32 implementation", arXiv 2412.16398. */

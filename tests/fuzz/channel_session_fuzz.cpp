@@ -10,9 +10,9 @@
 
 namespace {
 
-constexpr std::uint32_t kStreams = 6;
+constexpr std::uint32_t kStreams = 7, kFile = kStreams;
 
-// One stream of every form: with input, without it, ended by OPENED, and lists of records.
+// One stream of every form: with input, without it, ended by OPENED, lists of records, and a file's.
 void open_streams(nanobox::ChannelSession& session) {
   const auto must_open = [](const auto& opened) {
     if (!opened) std::abort();
@@ -24,7 +24,8 @@ void open_streams(nanobox::ChannelSession& session) {
   must_open(session.open_exec({.argv = {"cat"}, .process_id = "pr-1", .detached = true}));
   must_open(session.open_attach({.process_id = "pr-1"}));
   must_open(session.open_file_list({.path = "/tmp"}));
-  if (session.open_processes() != kStreams) std::abort();
+  session.open_processes();
+  if (session.open_file_read({.path = "/etc/passwd"}) != kFile) std::abort();
 }
 
 // Whatever the streams carry, it is read as both kinds of record.
@@ -88,8 +89,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       const auto* bytes = std::get_if<nanobox::StreamData>(&event);
       if (bytes == nullptr) continue;
       const auto cost = bytes->bytes.empty() ? 0 : bytes->bytes.size() + NANOBOX_DATA_COST;
-      if ((received[bytes->stream] += cost) > nanobox::ChannelSession::file_window || bytes->stream > kStreams)
-        std::abort();
+      const auto window = bytes->stream == kFile ? nanobox::ChannelSession::file_window : NANOBOX_INITIAL_CREDIT;
+      if ((received[bytes->stream] += cost) > window || bytes->stream > kStreams) std::abort();
       read_records(readers[bytes->stream], bytes->bytes);
     }
   }
