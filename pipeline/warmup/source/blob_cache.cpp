@@ -78,6 +78,10 @@ public:
     return true;
   }
 
+  /// After the last `join`; ends what nobody else waits for.
+  void leave() {
+    for (const auto& transfer : transfers_) transfer->leave(this);
+  }
   /// To be called once, after the last `join`.
   void leave_when(std::stop_token stop) {
     stop_callback_.emplace(std::move(stop), [this] { leave(); });
@@ -99,10 +103,6 @@ public:
   }
 
 private:
-  void leave() {
-    for (const auto& transfer : transfers_) transfer->leave(this);
-  }
-
   const std::function<void(const StageProgress&)> report_;
   std::mutex reporting_;  ///< held while reporting too, so that what is reported never goes back
   std::vector<std::shared_ptr<BlobArrival>> arrivals_;
@@ -208,7 +208,8 @@ Result<FetchingBlobs> BlobCache::fetch(const StageContext& context, std::shared_
   NANOBOX_TRY(start_workers(queue));
   interest->leave_when(context.stop);
   interest->report();
-  fetching.downloads = interest;
+  // Its destructor would be too late: a download that tells its progress holds it too.
+  fetching.downloads = {interest.get(), [interest](const void*) { interest->leave(); }};
   return fetching;
 }
 

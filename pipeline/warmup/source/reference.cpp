@@ -116,14 +116,27 @@ std::string lower(std::string_view text) {
   return out;
 }
 
-Result<ImageReference> parse_local(std::string_view whole, LocalReference::Form form, std::string_view rest) {
-  const std::string_view prefix = form == LocalReference::Form::oci_layout ? "oci:" : "docker-archive:";
-  const std::string mend = std::string("write ") + std::string(prefix) +
-                           (form == LocalReference::Form::oci_layout ? "/folder[:tag]" : "/file.tar[:tag]");
+struct LocalPrefix {
+  std::string_view text;
+  LocalReference::Form form;
+};
+
+/// Of a local form's name; "oci:1.0" is the image named oci with the tag 1.0, as docker reads it.
+std::optional<LocalPrefix> local_prefix(std::string_view text) {
+  constexpr LocalPrefix layout{"oci:", LocalReference::Form::oci_layout};
+  constexpr LocalPrefix archive{"docker-archive:", LocalReference::Form::docker_archive};
+  if (text.starts_with(layout.text) && text.find('/') != std::string_view::npos) return layout;
+  if (text.starts_with(archive.text)) return archive;
+  return std::nullopt;
+}
+
+Result<ImageReference> parse_local(std::string_view whole, const LocalPrefix& prefix, std::string_view rest) {
+  const std::string mend = std::string("write ") + std::string(prefix.text) +
+                           (prefix.form == LocalReference::Form::oci_layout ? "/folder[:tag]" : "/file.tar[:tag]");
   if (rest.size() > kMaxPathLength) return invalid(whole, "the path is longer than 4096 bytes", mend);
   if (rest.find('\0') != std::string_view::npos) return invalid(whole, "the path holds a zero byte", mend);
   if (rest.empty() || rest.front() != '/') return invalid(whole, "the path is not absolute", mend);
-  LocalReference local{.form = form, .path = {}, .tag = {}};
+  LocalReference local{.form = prefix.form, .path = {}, .tag = {}};
   const auto colon = rest.find(':', rest.rfind('/'));
   if (colon != std::string_view::npos) {
     const auto tag = rest.substr(colon + 1);
@@ -166,8 +179,10 @@ Result<ImageReference> parse_registry(std::string_view whole) {
     if (!is_registry(first))
       return invalid(whole, "'" + printable(first) + "' is no registry",
                      "write host[:port]/repository, port 1 to 65535");
-    // A name that only its capitals tell from a repository's part keeps them, or it would be read back as such a part.
-    found.registry = looks_like_registry(lower(first)) ? lower(first) : std::string(first);
+    // A name that only its capitals tell from a repository's part or a local form keeps them, or it would be read back
+    // as that.
+    found.registry = lower(first);
+    if (!looks_like_registry(found.registry) || local_prefix(found.registry + "/")) found.registry = first;
     if (found.registry == "index.docker.io" || found.registry == "registry-1.docker.io")
       found.registry = kDefaultRegistry;
     rest = rest.substr(slash + 1);
@@ -215,14 +230,7 @@ bool is_digest(std::string_view text) {
 
 Result<ImageReference> parse_reference(std::string_view text) {
   if (text.empty()) return invalid(text, "it is empty", "write an image's name, e.g. node:22-alpine");
-  for (const auto& [prefix, form] :
-       {std::pair{std::string_view("oci:"), LocalReference::Form::oci_layout},
-        std::pair{std::string_view("docker-archive:"), LocalReference::Form::docker_archive}}) {
-    // "oci:1.0" is the image named oci with the tag 1.0, as docker reads it.
-    if (text.starts_with(prefix) &&
-        (text.find('/') != std::string_view::npos || form == LocalReference::Form::docker_archive))
-      return parse_local(text, form, text.substr(prefix.size()));
-  }
+  if (const auto local = local_prefix(text)) return parse_local(text, *local, text.substr(local->text.size()));
   if (std::any_of(text.begin(), text.end(), [](char c) { return c <= 0x20 || c >= 0x7f; }))
     return invalid(text, "it holds a space or a character outside ASCII", "leave it out");
   if (const auto scheme = text.find("://"); scheme != std::string_view::npos) {

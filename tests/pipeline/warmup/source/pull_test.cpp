@@ -10,6 +10,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <semaphore>
 #include <thread>
 
 #include "pulling.hpp"
@@ -189,6 +190,38 @@ TEST_CASE_METHOD(Puller, "what no later try will ask for is not kept, nor what a
   }
 
   CHECK(parts() == 0);
+  registry.release();
+}
+
+TEST_CASE_METHOD(Puller, "who lets go while its progress is told has left all the same", "[pull]") {
+  const auto image = make_image({noise(3'000'000, 1)});
+  std::binary_semaphore started(0), telling(0), told(0);
+  std::atomic<bool> first = true;
+  ScriptedServer registry([&](const Request& request) -> Reply {
+    auto reply = serve_image(image, request);
+    if (is_blob_of(request, image.layer_digests()[0])) {
+      started.acquire();
+      reply.cut_after = 1'000'000;
+      reply.stall = true;
+    }
+    return reply;
+  });
+  context.report = [&](const StageProgress& progress) {
+    if (progress.done_bytes == 0 || !first.exchange(false)) return;
+    telling.release();
+    told.acquire();
+  };
+  auto pulling = start(registry.host() + "/app");
+  REQUIRE(pulling);
+  const auto wanted = pulling->image.layers;
+  started.release();
+  telling.acquire();
+
+  pulling->downloads.reset();
+  cache->abandon(wanted);
+
+  CHECK(parts() == 0);
+  told.release();
   registry.release();
 }
 

@@ -28,6 +28,8 @@ TEST_CASE("image names are read as docker reads them", "[reference]") {
       {"[::1]:5000/app:2", "[::1]:5000/app:2"},
       {"REGISTRY.example/app", "registry.example/app:latest"},
       {"Registry/app", "Registry/app:latest"},
+      {"Oci:5000/app", "Oci:5000/app:latest"},
+      {"Docker-Archive:5000/app", "Docker-Archive:5000/app:latest"},
       {"a__b/c.d/e---f", "docker.io/a__b/c.d/e---f:latest"},
       {"oci:1.0", "docker.io/library/oci:1.0"},
       {"oci:/images/node", "oci:/images/node"},
