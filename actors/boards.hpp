@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "pipeline/board.hpp"
+#include "pipeline/pool.hpp"
 #include "pipeline/run.hpp"
 #include "pipeline/sandbox.hpp"
 #include "pipeline/template.hpp"
@@ -25,6 +26,7 @@ struct Boards {
   Board<RunRecord> runs;          ///< run_recorder; by run id, the newest 1000
   Board<Template> templates;      ///< template_registry; by owner + "/" + name
   Board<Sandbox> sandboxes;       ///< sandbox_registry; by id
+  Board<PoolState> pools;         ///< pool_keeper; by owner + "/" + template
   Board<ConcernHealth> concerns;  ///< the supervisor of each concern; those that never died are not there
 };
 

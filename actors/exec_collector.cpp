@@ -109,7 +109,11 @@ ExecCollectorActor::behavior_type exec_collector(Self self, const SharedServices
                    .mend = ""});
   });
   return {
-      [self](opened_atom, const Opened&) {},
+      [self](opened_atom, const Opened& opened) {
+        // Of a detached command nothing more is told.
+        self->state.ended = self->state.ended || opened.last;
+        finish_if_done(self);
+      },
       [self](bytes_atom, const StreamData& data) {
         take_output(self, data.part == StreamPart::stderr_part ? 1 : 0, std::string(data.text()));
       },

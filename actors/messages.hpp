@@ -50,6 +50,15 @@ inline caf::result<void> reply(const Result<void>& result) {
   return caf::unit;
 }
 
+/// Answers a request with a result.
+template <class T>
+void deliver_result(caf::typed_response_promise<T> promise, Result<T> result) {
+  if (result)
+    promise.deliver(std::move(*result));
+  else
+    promise.deliver(to_caf(result.error()));
+}
+
 /// Answers a request that has no value to return.
 inline void deliver_done(caf::typed_response_promise<void> promise) {
   static_cast<caf::response_promise&>(promise).deliver(caf::unit);
@@ -69,7 +78,7 @@ inline void deliver_done(caf::typed_response_promise<void> promise) {
       X(::nanobox::NetworkedBoot) X(::nanobox::DiskedBoot) X(::nanobox::StartedVm) X(::nanobox::ReadyGuest)   \
           X(::nanobox::Sandbox) X(::nanobox::ExecOutcome) X(::nanobox::StageProgress) X(::nanobox::RunRecord) \
               X(::nanobox::VmExit) X(::nanobox::VmIdentity) X(::nanobox::SandboxFiles)                        \
-                  X(std::shared_ptr<::nanobox::Vm>) X(std::vector<std::byte>)
+                  X(::nanobox::SandboxNetwork) X(std::shared_ptr<::nanobox::Vm>) X(std::vector<std::byte>)
 #define NANOBOX_X(type) CAF_ALLOW_UNSAFE_MESSAGE_TYPE(type)
 NANOBOX_LOCAL_MESSAGE_TYPES(NANOBOX_X)
 #undef NANOBOX_X
@@ -90,6 +99,7 @@ CAF_ADD_ATOM(nanobox, nanobox, disk_atom, "disk")
 CAF_ADD_ATOM(nanobox, nanobox, vm_atom, "vm")
 CAF_ADD_ATOM(nanobox, nanobox, shake_atom, "handshake")
 CAF_ADD_ATOM(nanobox, nanobox, config_atom, "configure")
+CAF_ADD_ATOM(nanobox, nanobox, rehearse_atom, "rehearse")
 CAF_ADD_ATOM(nanobox, nanobox, undo_atom, "undo")
 CAF_ADD_ATOM(nanobox, nanobox, progress_atom, "progress")
 CAF_ADD_ATOM(nanobox, nanobox, cancel_atom, "cancel")
@@ -124,6 +134,16 @@ CAF_ADD_ATOM(nanobox, nanobox, signal_atom, "signal")
 CAF_ADD_ATOM(nanobox, nanobox, resize_atom, "resize")
 CAF_ADD_ATOM(nanobox, nanobox, close_atom, "close")
 CAF_ADD_ATOM(nanobox, nanobox, post_atom, "post")
+CAF_ADD_ATOM(nanobox, nanobox, pause_atom, "pause")
+CAF_ADD_ATOM(nanobox, nanobox, resume_atom, "resume")
+CAF_ADD_ATOM(nanobox, nanobox, fork_atom, "fork")
+CAF_ADD_ATOM(nanobox, nanobox, snapshot_atom, "snapshot")
+CAF_ADD_ATOM(nanobox, nanobox, capture_atom, "capture")
+CAF_ADD_ATOM(nanobox, nanobox, take_atom, "take")
+CAF_ADD_ATOM(nanobox, nanobox, fill_atom, "fill")
+CAF_ADD_ATOM(nanobox, nanobox, rename_atom, "rename")
+CAF_ADD_ATOM(nanobox, nanobox, ping_atom, "ping")
+CAF_ADD_ATOM(nanobox, nanobox, thaw_atom, "thaw")
 CAF_END_TYPE_ID_BLOCK(nanobox)
 
 CAF_ERROR_CODE_ENUM(nanobox::ErrorCode, "nanobox")

@@ -3,18 +3,26 @@
 #include <spdlog/spdlog.h>
 
 #include <caf/scoped_actor.hpp>
+#include <set>
 
 #include "actors/disk_keeper.hpp"
 #include "actors/ext4_builder.hpp"
 #include "actors/image_puller.hpp"
+#include "actors/ip_allocator.hpp"
 #include "actors/layer_extractor.hpp"
+#include "actors/network_keeper.hpp"
 #include "actors/node_agent.hpp"
+#include "actors/pool_keeper.hpp"
 #include "actors/record_tables.hpp"
 #include "actors/run_recorder.hpp"
 #include "actors/sandbox_registry.hpp"
-#include "actors/single_node.hpp"
+#include "actors/scheduler.hpp"
+#include "actors/snapshot_maker.hpp"
+#include "actors/stray_vm.hpp"
 #include "actors/supervisor.hpp"
 #include "actors/template_registry.hpp"
+#include "actors/template_snapshot.hpp"
+#include "actors/vmm_stock.hpp"
 #include "pipeline/store/node_store.hpp"
 #include "pipeline/store/record_store.hpp"
 #include "pipeline/warmup/rootfs/rootfs_cache.hpp"
@@ -31,8 +39,9 @@ Result<void> load_templates(const Services& services) {
   for (const auto& record : NANOBOX_TRY(all_records(*services.control_store, kTemplateKind))) {
     auto entry = template_from_record(record.value);
     if (!entry) continue;
-    const bool rooted = entry->usable() && find_rootfs(services.cache.rootfs, entry->rootfs.identity).has_value();
-    if (entry->usable() && !rooted) {
+    const bool rooted =
+        !entry->rootfs.identity.empty() && find_rootfs(services.cache.rootfs, entry->rootfs.identity).has_value();
+    if (!entry->rootfs.identity.empty() && !rooted) {
       entry->rootfs = {};
       entry->status = TemplateStatus::failed;
       entry->error = Error{.code = ErrorCode::template_not_ready,
@@ -40,8 +49,10 @@ Result<void> load_templates(const Services& services) {
                            .subject = entry->name,
                            .reason = "its root is not in the cache any more",
                            .mend = "warm it up again"};
-    } else if (entry->status != TemplateStatus::ready && rooted && !entry->error) {
-      entry->status = TemplateStatus::ready;  // a newer version was on its way; this one is whole
+    } else if (entry->status != TemplateStatus::ready && rooted && !entry->error && (entry->served || !entry->prime)) {
+      // A newer version was on its way, or the snapshot: this one is whole.
+      entry->status = TemplateStatus::ready;
+      entry->served = true;
     } else if (entry->status != TemplateStatus::ready && !entry->error) {
       entry->error = Error{.code = ErrorCode::cancelled,
                            .attempted = "warm up template",
@@ -49,30 +60,49 @@ Result<void> load_templates(const Services& services) {
                            .reason = "the server ended meanwhile",
                            .mend = "warm it up again"};
     }
+    if (entry->snapshot_status == SnapshotStatus::making) {
+      entry->snapshot_status = SnapshotStatus::failed;
+      entry->snapshot_error = Error{.code = ErrorCode::cancelled,
+                                    .attempted = "make the snapshot of",
+                                    .subject = entry->name,
+                                    .reason = "the server ended meanwhile",
+                                    .mend = "warm it up again"};
+    }
     services.boards->templates.publish(record.key, *entry);
   }
   return {};
 }
 
-/// Removes the files of sandboxes that no record knows, and what VMMs without a record left running.
-void remove_strays(const Services& services) {
+/// Ends the VMs that are no sandbox' (an earlier daemon's pool, stock and half-made templates), and removes the files
+/// of what no record knows.
+Result<void> remove_strays(const Services& services) {
+  std::set<std::string> sandboxes;
+  for (const auto& record : NANOBOX_TRY(all_records(*services.control_store, kSandboxKind)))
+    sandboxes.insert(record.key);
   std::vector<VmIdentity> known_vms;
-  if (const auto rows = services.node_store->vms(); rows && services.driver) {
-    for (const auto& row : *rows)
+  for (const auto& row : NANOBOX_TRY(services.node_store->vms())) {
+    if (sandboxes.contains(row.sandbox_id)) {
       if (auto identity = vm_identity_from_json(row.identity)) known_vms.push_back(std::move(*identity));
+      continue;
+    }
+    if (auto ended = end_stray(services, row.sandbox_id); !ended) spdlog::warn("{}", describe(ended.error()));
+    NANOBOX_TRY(services.node_store->forget(row.sandbox_id));
+  }
+  if (services.driver)
     if (const auto removed = services.driver->remove_leftovers(known_vms); !removed)
       spdlog::warn("{}", describe(removed.error()));
-  }
   std::error_code error;
-  std::vector<std::filesystem::path> known_runs;
-  for (const auto& sandbox : services.boards->sandboxes.all())
-    known_runs.push_back(sandbox_files(services, sandbox->id).run_dir);
-  for (const auto& entry : std::filesystem::directory_iterator(services.sandboxes_folder, error))
-    if (!services.boards->sandboxes.find(entry.path().filename().string()))
-      std::filesystem::remove_all(entry.path(), error);
-  for (const auto& entry : std::filesystem::directory_iterator(services.run_folder, error))
-    if (std::find(known_runs.begin(), known_runs.end(), entry.path()) == known_runs.end())
-      std::filesystem::remove_all(entry.path(), error);
+  std::set<std::filesystem::path> known{services.sandboxes_folder / kLayersFolder,
+                                        services.sandboxes_folder / kEmptyMemoryFolder};
+  for (const auto& id : sandboxes) {
+    const auto files = sandbox_files(services, id);
+    known.insert(files.folder);
+    known.insert(files.run_dir);
+  }
+  for (const auto& folder : {services.sandboxes_folder, services.run_folder})
+    for (const auto& entry : std::filesystem::directory_iterator(folder, error))
+      if (!known.contains(entry.path())) std::filesystem::remove_all(entry.path(), error);
+  return {};
 }
 
 }  // namespace
@@ -84,6 +114,8 @@ ActorSystemConfig::ActorSystemConfig() {
 }
 
 Result<Node> start_node(caf::actor_system& system, SharedServices services) {
+  NANOBOX_TRY(remove_strays(*services));
+  NANOBOX_TRY(adopt_networks(*services));
   NANOBOX_TRY(load_templates(*services));
   Node node;
   node.services = services;
@@ -96,43 +128,58 @@ Result<Node> start_node(caf::actor_system& system, SharedServices services) {
                                    [services](caf::actor_system& on) { return on.spawn(layer_extractor, services); });
   node.ext4_builder = supervise(system, "ext4_builder", boards,
                                 [services](caf::actor_system& on) { return on.spawn(ext4_builder, services); });
+  node.scheduler = supervise(system, "scheduler", boards,
+                             [services](caf::actor_system& on) { return on.spawn(scheduler, services); });
+  node.ip_allocator = supervise<caf::detached>(system, "ip_allocator", boards, [services](caf::actor_system& on) {
+    return on.spawn<caf::detached>(ip_allocator, services);
+  });
+  node.network_keeper = supervise<caf::detached>(system, "network_keeper", boards, [services](caf::actor_system& on) {
+    return on.spawn<caf::detached>(network_keeper, services);
+  });
+  node.disk_keeper = supervise(system, "disk_keeper", boards,
+                               [services](caf::actor_system& on) { return on.spawn(disk_keeper, services); });
+  node.vmm_stock = supervise<caf::detached>(system, "vmm_stock", boards, [services](caf::actor_system& on) {
+    return on.spawn<caf::detached>(vmm_stock, services);
+  });
+  // Set below, before the first message to the node agent: its successors tell it what they find.
+  const auto registry = std::make_shared<SandboxRegistryActor>();
+  node.node_agent = supervise<caf::detached>(system, "node_agent", boards,
+                                             [services, registry, disk_keeper = node.disk_keeper,
+                                              stock = node.vmm_stock, first = true](caf::actor_system& on) mutable {
+                                               auto agent =
+                                                   on.spawn<caf::detached>(node_agent, services, disk_keeper, stock);
+                                               if (!std::exchange(first, false)) {
+                                                 caf::anon_send(agent, start_atom_v, VmEndedSink(*registry));
+                                                 caf::anon_send(*registry, adopt_atom_v);
+                                               }
+                                               return agent;
+                                             });
+  BootConcerns concerns{.scheduler = node.scheduler,
+                        .ip_allocator = node.ip_allocator,
+                        .network_keeper = node.network_keeper,
+                        .disk_keeper = node.disk_keeper,
+                        .node_agent = node.node_agent};
+  node.snapshot_maker = supervise(system, "snapshot_maker", boards,
+                                  [services, concerns, recorder = node.run_recorder](caf::actor_system& on) {
+                                    return on.spawn(snapshot_maker, services, concerns, recorder);
+                                  });
   node.templates = supervise<caf::detached>(
       system, "template_registry", boards, [services, node, first = true](caf::actor_system& on) mutable {
         // What its predecessor had on the way is failed: nobody answers for it any more.
         if (!std::exchange(first, false))
           if (const auto loaded = load_templates(*services); !loaded) spdlog::error("{}", describe(loaded.error()));
         return on.spawn<caf::detached>(template_registry, services, node.image_puller, node.layer_extractor,
-                                       node.ext4_builder, node.run_recorder);
+                                       node.ext4_builder, node.snapshot_maker, node.run_recorder);
       });
-  node.scheduler = supervise(system, "scheduler", boards,
-                             [services](caf::actor_system& on) { return on.spawn(scheduler, services); });
-  node.ip_allocator =
-      supervise(system, "ip_allocator", boards, [](caf::actor_system& on) { return on.spawn(ip_allocator); });
-  node.network_keeper =
-      supervise(system, "network_keeper", boards, [](caf::actor_system& on) { return on.spawn(network_keeper); });
-  node.disk_keeper = supervise(system, "disk_keeper", boards,
-                               [services](caf::actor_system& on) { return on.spawn(disk_keeper, services); });
-  // Set below, before the first message to the node agent: its successors tell it what they find.
-  const auto registry = std::make_shared<SandboxRegistryActor>();
-  node.node_agent = supervise<caf::detached>(
-      system, "node_agent", boards,
-      [services, registry, disk_keeper = node.disk_keeper, first = true](caf::actor_system& on) mutable {
-        auto agent = on.spawn<caf::detached>(node_agent, services, disk_keeper);
-        if (!std::exchange(first, false)) {
-          caf::anon_send(agent, start_atom_v, VmEndedSink(*registry));
-          caf::anon_send(*registry, adopt_atom_v);
-        }
-        return agent;
+  node.pool_keeper = supervise<caf::detached>(
+      system, "pool_keeper", boards,
+      [services, concerns, stock = node.vmm_stock, recorder = node.run_recorder](caf::actor_system& on) {
+        return on.spawn<caf::detached>(pool_keeper, services, concerns, stock, recorder);
       });
-  BootConcerns concerns{.scheduler = node.scheduler,
-                        .ip_allocator = node.ip_allocator,
-                        .network_keeper = node.network_keeper,
-                        .disk_keeper = node.disk_keeper,
-                        .node_agent = node.node_agent};
   node.sandboxes = supervise<caf::detached>(
-      system, "sandbox_registry", boards,
-      [services, concerns, recorder = node.run_recorder, first = true](caf::actor_system& on) mutable {
-        auto sandboxes = on.spawn<caf::detached>(sandbox_registry, services, concerns, recorder);
+      system, "sandbox_registry", boards, [services, concerns, node, first = true](caf::actor_system& on) mutable {
+        auto sandboxes = on.spawn<caf::detached>(sandbox_registry, services, concerns, node.run_recorder,
+                                                 node.pool_keeper, node.vmm_stock, node.templates, node.snapshot_maker);
         if (!std::exchange(first, false)) caf::anon_send(sandboxes, adopt_atom_v);
         return sandboxes;
       });
@@ -146,7 +193,7 @@ Result<Node> start_node(caf::actor_system& system, SharedServices services) {
     stop_node(system, node, "keep");
     return fail(adopted.error());
   }
-  remove_strays(*services);
+  collect_snapshots(*services);
   return node;
 }
 
@@ -156,6 +203,12 @@ void stop_node(caf::actor_system& system, Node& node, const std::string& mode) {
     const auto report = [](caf::error& error) { spdlog::error("{}", describe(from_caf(error, "stop the node"))); };
     self->request(node.templates, kDrainDeadline, drain_atom_v).receive([] {}, report);
     self->request(node.sandboxes, kDrainDeadline, drain_atom_v, mode).receive([] {}, report);
+    self->request(node.snapshot_maker, kDrainDeadline, drain_atom_v).receive([] {}, report);
+    self->request(node.pool_keeper, kDrainDeadline, drain_atom_v).receive([] {}, report);
+    self->request(node.vmm_stock, kDrainDeadline, drain_atom_v).receive([] {}, report);
+    self->send_exit(node.pool_keeper, caf::exit_reason::user_shutdown);
+    self->send_exit(node.snapshot_maker, caf::exit_reason::user_shutdown);
+    self->send_exit(node.vmm_stock, caf::exit_reason::user_shutdown);
     self->send_exit(node.templates, caf::exit_reason::user_shutdown);
     self->send_exit(node.sandboxes, caf::exit_reason::user_shutdown);
     self->send_exit(node.node_agent, caf::exit_reason::user_shutdown);

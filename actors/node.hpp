@@ -27,6 +27,9 @@ struct Node {
   NetworkKeeperActor network_keeper;
   DiskKeeperActor disk_keeper;
   NodeAgentActor node_agent;
+  VmmStockActor vmm_stock;
+  SnapshotMakerActor snapshot_maker;
+  PoolKeeperActor pool_keeper;
   SandboxRegistryActor sandboxes;
 };
 

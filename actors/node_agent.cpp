@@ -4,8 +4,11 @@
 
 #include <algorithm>
 
+#include "actors/disk_keeper.hpp"
 #include "actors/job.hpp"
+#include "actors/stray_vm.hpp"
 #include "actors/vm_supervisor.hpp"
+#include "pipeline/boot/network/node_network.hpp"
 #include "pipeline/store/node_store.hpp"
 
 namespace nanobox {
@@ -26,50 +29,63 @@ Error no_vm(const std::string& sandbox_id) {
 VmSupervisorActor supervisor_of(Self self, const std::string& sandbox_id) {
   const auto found = self->state.supervisors.find(sandbox_id);
   if (found != self->state.supervisors.end()) return found->second;
-  auto supervisor = self->spawn(vm_supervisor, self->state.services, VmEndedSink(NodeAgentActor(self)), sandbox_id);
+  auto supervisor = self->spawn(vm_supervisor, self->state.services, VmEndedSink(NodeAgentActor(self)),
+                                self->state.stock, sandbox_id);
   self->monitor(supervisor);
   self->state.supervisors.emplace(sandbox_id, supervisor);
   return supervisor;
 }
 
-/// Ends a VM that an earlier daemon left and nobody supervises. @returns whether there was one
-Result<bool> end_stray(const Services& services, const std::string& sandbox_id) {
-  const auto row = NANOBOX_TRY(services.node_store->vm(sandbox_id));
-  if (!row || !services.driver) return false;
-  const auto identity = NANOBOX_TRY(vm_identity_from_json(row->identity));
-  struct Gone {
-    std::mutex mutex;
-    std::condition_variable changed;
-    bool gone = false;
+/// Has the sandbox' supervisor answer. @errors sandbox_not_running: it has no VM here
+template <class T, class... Message>
+caf::result<T> hand_on(Self self, const std::string& sandbox_id, const Message&... message) {
+  const auto found = self->state.supervisors.find(sandbox_id);
+  if (found == self->state.supervisors.end()) return to_caf(no_vm(sandbox_id));
+  auto promise = self->template make_response_promise<T>();
+  promise.delegate(found->second, message...);
+  return promise;
+}
+
+struct PortKnockState {
+  static inline const char* name = "port_knock";
+  std::optional<GuestStream> stream;
+};
+
+/// Connects to a port inside, tells whether that worked, and leaves.
+StreamSink::behavior_type port_knock(StreamSink::stateful_pointer<PortKnockState> self,
+                                     const VmSupervisorActor& supervisor, std::uint16_t port,
+                                     caf::typed_response_promise<void> promise) {
+  self->request(supervisor, kEndDeadline, open_atom_v, StreamRequest(TcpRequest{port}), StreamSink(self))
+      .then([self](const GuestStream& stream) { self->state.stream = stream; },
+            [self, promise](caf::error& error) mutable {
+              promise.deliver(error);
+              self->quit();
+            });
+  return {
+      [self, promise](opened_atom, const Opened&) mutable {
+        deliver_done(promise);
+        if (self->state.stream) self->state.stream->close();
+        self->quit();
+      },
+      [](bytes_atom, const StreamData&) {},
+      [](gap_atom, const OutputGap&) {},
+      [](window_atom, const StdinWindow&) {},
+      [self](exit_atom, const StreamExit&) { self->quit(); },
+      [self, promise](failed_atom, const Error& error) mutable {
+        promise.deliver(to_caf(error));
+        self->quit();
+      },
   };
-  auto gone = std::make_shared<Gone>();
-  VmEvents events;
-  events.on_ready = [] {};
-  events.on_channel = [](std::span<const std::byte>) {};
-  events.on_channel_writable = [] {};
-  events.on_disk_error = [](bool) {};
-  events.on_exit = [gone](const VmExit&) {
-    const std::lock_guard lock(gone->mutex);
-    gone->gone = true;
-    gone->changed.notify_all();
-  };
-  auto vm = services.driver->adopt(identity, std::move(events));
-  if (!vm) {  // it is not there any more
-    NANOBOX_TRY(services.driver->clean_up(identity));
-    return false;
-  }
-  (*vm)->end();
-  std::unique_lock lock(gone->mutex);
-  gone->changed.wait_for(lock, kEndDeadline / 2, [&] { return gone->gone; });
-  return true;
 }
 
 /// Removes what the sandbox has on this node, its VM being gone.
 void clean_up(Self self, const std::string& sandbox_id, caf::typed_response_promise<void> promise) {
+  if (const auto& network = self->state.services->network) network->release(sandbox_id);
+  const auto forgotten = self->state.services->node_store->forget(sandbox_id);
   self->request(self->state.disk_keeper, kEndDeadline, undo_atom_v, sandbox_id)
       .then(
-          [self, sandbox_id, promise]() mutable {
-            if (auto forgotten = self->state.services->node_store->forget(sandbox_id); !forgotten)
+          [promise, forgotten]() mutable {
+            if (!forgotten)
               promise.deliver(to_caf(forgotten.error()));
             else
               deliver_done(promise);
@@ -118,7 +134,9 @@ void supervisor_died(Self self, const caf::down_msg& down) {
 
 }  // namespace
 
-NodeAgentActor::behavior_type node_agent(Self self, SharedServices services, DiskKeeperActor disk_keeper) {
+NodeAgentActor::behavior_type node_agent(Self self, SharedServices services, DiskKeeperActor disk_keeper,
+                                         VmmStockActor stock) {
+  self->state.stock = std::move(stock);
   self->state.services = std::move(services);
   self->state.disk_keeper = std::move(disk_keeper);
   self->set_down_handler([self](const caf::down_msg& down) { supervisor_died(self, down); });
@@ -128,6 +146,9 @@ NodeAgentActor::behavior_type node_agent(Self self, SharedServices services, Dis
       },
       [self](shake_atom atom, const BootCall& call, const StartedVm& started) {
         return self->delegate(supervisor_of(self, call.sandbox_id), atom, call, started);
+      },
+      [self](rehearse_atom atom, const BootCall& call, const ReadyGuest& ready) {
+        return self->delegate(supervisor_of(self, call.sandbox_id), atom, call, ready);
       },
       [self](config_atom atom, const BootCall& call, const ReadyGuest& ready) {
         return self->delegate(supervisor_of(self, call.sandbox_id), atom, call, ready);
@@ -143,12 +164,37 @@ NodeAgentActor::behavior_type node_agent(Self self, SharedServices services, Dis
         promise.delegate(supervisor_of(self, sandbox.id), adopt_atom_v, sandbox, *identity);
         return promise;
       },
-      [self](open_atom, const std::string& sandbox_id, const StreamRequest& request,
-             const StreamSink& sink) -> caf::result<GuestStream> {
+      [self](open_atom, const std::string& sandbox_id, const StreamRequest& request, const StreamSink& sink)
+          -> caf::result<GuestStream> { return hand_on<GuestStream>(self, sandbox_id, open_atom_v, request, sink); },
+      [self](capture_atom atom, const std::string& sandbox_id, const SaveOrder& order) -> caf::result<Saved> {
+        return hand_on<Saved>(self, sandbox_id, atom, order);
+      },
+      [self](thaw_atom atom, const std::string& sandbox_id) -> caf::result<void> {
+        return hand_on<void>(self, sandbox_id, atom);
+      },
+      [self](take_atom atom, const std::string& pool_id, const BootRequest& request) -> caf::result<Sandbox> {
+        auto entry = self->state.supervisors.extract(pool_id);
+        if (entry.empty()) return to_caf(no_vm(pool_id));
+        entry.key() = request.sandbox.id;
+        const auto supervisor = entry.mapped();
+        self->state.supervisors.insert(std::move(entry));
+        const auto& services = *self->state.services;
+        std::error_code error;
+        const auto folder = sandbox_files(services, pool_id).folder;
+        std::filesystem::rename(folder, sandbox_files(services, request.sandbox.id).folder, error);
+        if (error) return to_caf(errno_error(error.value(), "move the disk of a pool's VM", folder));
+        auto promise = self->make_response_promise<Sandbox>();
+        promise.delegate(supervisor, atom, request);
+        return promise;
+      },
+      [self](ping_atom atom, const std::string& sandbox_id) -> caf::result<void> {
+        return hand_on<void>(self, sandbox_id, atom);
+      },
+      [self](ping_atom, const std::string& sandbox_id, std::uint16_t port) -> caf::result<void> {
         const auto found = self->state.supervisors.find(sandbox_id);
         if (found == self->state.supervisors.end()) return to_caf(no_vm(sandbox_id));
-        auto promise = self->make_response_promise<GuestStream>();
-        promise.delegate(found->second, open_atom_v, request, sink);
+        auto promise = self->make_response_promise<void>();
+        self->spawn(port_knock, found->second, port, promise);
         return promise;
       },
       [self](end_atom, const std::string& sandbox_id) -> caf::result<void> {
@@ -167,18 +213,10 @@ NodeAgentActor::behavior_type node_agent(Self self, SharedServices services, Dis
         return promise;
       },
       [self](console_atom, const std::string& sandbox_id) -> caf::result<std::string> {
-        const auto found = self->state.supervisors.find(sandbox_id);
-        if (found == self->state.supervisors.end()) return to_caf(no_vm(sandbox_id));
-        auto promise = self->make_response_promise<std::string>();
-        promise.delegate(found->second, console_atom_v);
-        return promise;
+        return hand_on<std::string>(self, sandbox_id, console_atom_v);
       },
       [self](console_atom, const std::string& sandbox_id, std::uint64_t offset) -> caf::result<ConsolePiece> {
-        const auto found = self->state.supervisors.find(sandbox_id);
-        if (found == self->state.supervisors.end()) return to_caf(no_vm(sandbox_id));
-        auto promise = self->make_response_promise<ConsolePiece>();
-        promise.delegate(found->second, console_atom_v, offset);
-        return promise;
+        return hand_on<ConsolePiece>(self, sandbox_id, console_atom_v, offset);
       },
       [self](ended_atom, const std::string& sandbox_id, const std::string& reason) {
         if (self->state.registry) self->send(self->state.registry, ended_atom_v, sandbox_id, reason);

@@ -172,6 +172,7 @@ void leave_stage(Self* self, typename P::template Tag<I>::Output output) {
   using Tag = typename P::template Tag<I>;
   auto& state = self->state;
   const auto now = wall_now();
+  if constexpr (requires { output.detail; }) state.record.stages[I].detail = output.detail;
   if constexpr (I > 0) {
     if (P::template Tag<I - 1>::overlaps_next) stage_ended(state.record, I - 1, now);
   }

@@ -6,22 +6,37 @@
 
 #include "actors/boot_run.hpp"
 #include "actors/record_tables.hpp"
+#include "actors/sandbox_saving.hpp"
+#include "actors/sandbox_steps.hpp"
+#include "actors/template_snapshot.hpp"
+#include "actors/vmm_stock.hpp"
 #include "pipeline/store/record_store.hpp"
 
 namespace nanobox {
 
 namespace {
 
-using Self = SandboxRegistryActor::stateful_pointer<SandboxRegistryState>;
+using Self = SandboxRegistrySelf;
 constexpr std::chrono::hours kFailedKept{1};
 constexpr std::chrono::seconds kEndDeadline{60};
+constexpr std::chrono::minutes kPoolDeadline{2};
 constexpr std::chrono::milliseconds kEndAgain{500};
+/// So many empty VMMs wait for a template that somebody uses.
+constexpr std::uint32_t kStockOfUsed = 2;
 
-Result<void> store(Self self, const Sandbox& sandbox) {
-  NANOBOX_TRY(
-      put_record(*self->state.services->control_store, kSandboxKind, sandbox.id, sandbox.owner, to_record(sandbox)));
-  self->state.services->boards->sandboxes.publish(sandbox.id, sandbox);
-  return {};
+/// Ends what a sandbox has on the node; only then its address is another's to have.
+void end_and_release(
+    Self self, const std::string& id, std::function<void()> next = [] {}) {
+  self->request(self->state.concerns.node_agent, kEndDeadline, end_atom_v, id)
+      .then(
+          [self, id, next] {
+            release_place(self->state.concerns, id);
+            next();
+          },
+          [id, next](caf::error& error) {
+            spdlog::error("{}", describe(from_caf(error, "end the VM of " + id)));
+            next();
+          });
 }
 
 void forget(Self self, const std::string& id) {
@@ -30,73 +45,191 @@ void forget(Self self, const std::string& id) {
   self->state.services->boards->sandboxes.erase(id);
 }
 
-Error not_found(const std::string& id) {
-  return {.code = ErrorCode::sandbox_not_found,
-          .attempted = "find sandbox",
-          .subject = id,
-          .reason = "there is none with that id",
-          .mend = "GET /api/v1/sandboxes lists them"};
+/// Fills in what the template decides. @errors why no sandbox of it can be made now
+Result<std::shared_ptr<const Template>> take_template(Self self, Sandbox& sandbox) {
+  const auto& services = *self->state.services;
+  const auto entry = services.boards->templates.find(template_key(sandbox.owner, sandbox.template_name));
+  if (!entry)
+    return fail({.code = ErrorCode::template_not_found,
+                 .attempted = "create a sandbox from template",
+                 .subject = sandbox.template_name,
+                 .reason = "no template has that name",
+                 .mend = "POST /api/v1/templates/warmup makes one"});
+  if (!entry->usable())
+    return fail({.code = ErrorCode::template_not_ready,
+                 .attempted = "create a sandbox from template",
+                 .subject = sandbox.template_name,
+                 .reason = "it is " + std::string(to_string(entry->status)),
+                 .mend = "wait until its status says ready"});
+  stand_on(services, *entry, sandbox);
+  sandbox.status = SandboxStatus::creating;
+  sandbox.created_at = wall_now();
+  const auto least_mb = std::max<std::uint64_t>((entry->rootfs.size_bytes + (1 << 20) - 1) >> 20,
+                                                entry->disk.empty() ? 0 : entry->resources.disk_mb);
+  if (sandbox.resources.disk_mb < least_mb)
+    return fail({.code = ErrorCode::invalid_value,
+                 .attempted = "create a sandbox",
+                 .subject = "",
+                 .reason = "disk_mb is below the root's size",
+                 .mend = "ask for at least " + std::to_string(least_mb) + " MiB",
+                 .fields = {{"/resources/disk_mb", "must be at least " + std::to_string(least_mb)}}});
+  return entry;
 }
 
-/// Looks at the deadlines once the next of them has passed.
-void look_again_at(Self self, WallTime when) {
-  self->delayed_send(self, std::max(when - wall_now(), std::chrono::milliseconds(0)) + std::chrono::milliseconds(1),
-                     tick_atom_v);
+/// Until the sandbox' own record says that it stands on the template's snapshot.
+std::shared_ptr<const void> hold_snapshot(const Services& services, const Template& entry) {
+  if (entry.snapshot_key.empty()) return nullptr;
+  return services.snapshots->hold(services.snapshots->template_folder(entry.snapshot_key, 1, 1).parent_path());
+}
+
+/// Has the sandbox come from the template's snapshot of its size. @errors why there is none
+Result<void> take_snapshot(Self self, const Template& entry, BootRequest& request) {
+  const auto& services = *self->state.services;
+  auto& sandbox = request.sandbox;
+  const auto saved = NANOBOX_TRY(usable_snapshot(services, entry, sandbox.resources));
+  if ((std::uint64_t{sandbox.resources.disk_mb} << 20) < saved.disk_bytes)
+    return fail({.code = ErrorCode::boot_path_unavailable,
+                 .attempted = "boot a sandbox from a snapshot of",
+                 .subject = entry.name,
+                 .reason = "its disk has " + std::to_string(saved.disk_bytes >> 20) + " MiB, and disks do not shrink",
+                 .mend = "use boot auto or cold, or a larger disk_mb"});
+  begin_from(saved, request);
+  sandbox.boot_path = "snapshot";
+  sandbox.state_age_ms = (wall_now() - saved.taken_at).count();
+  self->send(self->state.stock, keep_atom_v, stock_shape(request), kStockOfUsed);
+  return {};
+}
+
+/// What may be wrong with a snapshot or its VMM, and not with the sandbox that was asked for.
+bool is_of_the_state(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::snapshot_invalid:
+    case ErrorCode::vmm_failed:
+    case ErrorCode::guest_gone:
+    case ErrorCode::guest_timeout:
+    case ErrorCode::guest_protocol:
+    case ErrorCode::guest_panicked:
+    case ErrorCode::deadline_exceeded:
+    case ErrorCode::io_failed:
+      return true;
+    default:
+      return false;
+  }
+}
+
+using SandboxPromise = caf::typed_response_promise<Sandbox>;
+
+void boot_cold(Self self, BootRequest request, SandboxPromise promise) {
+  start_boot(self, std::move(request), false,
+             [promise](Result<Sandbox> booted) { deliver_result(promise, std::move(booted)); });
+}
+
+/// From the snapshot, if there is one, else cold; `way` may insist.
+void boot(Self self, BootRequest request, SandboxPromise promise) {
+  const auto way = request.way;
+  const auto entry = take_template(self, request.sandbox);
+  if (!entry) return deliver_result<Sandbox>(promise, fail(entry.error()));
+  if (way == BootWay::cold) return boot_cold(self, std::move(request), promise);
+  BootRequest cold = request;
+  const auto held = hold_snapshot(*self->state.services, **entry);
+  if (auto taken = take_snapshot(self, **entry, request); !taken) {
+    if (way == BootWay::snapshot) {
+      auto error = taken.error();
+      error.code = ErrorCode::boot_path_unavailable;
+      return deliver_result<Sandbox>(promise, fail(error));
+    }
+    if (taken.error().code == ErrorCode::snapshot_invalid) spdlog::warn("{}", describe(taken.error()));
+    if (taken.error().code != ErrorCode::boot_path_unavailable || (*entry)->snapshot_key.empty())
+      return boot_cold(self, std::move(cold), promise);
+    Template wished = **entry;
+    wished.resources.vcpu = cold.sandbox.resources.vcpu;
+    wished.resources.memory_mb = cold.sandbox.resources.memory_mb;
+    start_boot(self, std::move(cold), false, [self, promise, wished = std::move(wished)](Result<Sandbox> booted) {
+      // Once the sandbox runs: the next of its size need not boot.
+      if (booted) self->send(self->state.snapshots, snapshot_atom_v, wished);
+      deliver_result(promise, std::move(booted));
+    });
+    return;
+  }
+  const auto folder = request.from->saved.folder;
+  start_boot(self, std::move(request), false,
+             [self, promise, folder, way, cold = std::move(cold)](Result<Sandbox> booted) mutable {
+               if (booted) return deliver_result(promise, std::move(booted));
+               if (booted.error().code == ErrorCode::snapshot_invalid) self->state.services->snapshots->drop(folder);
+               const bool again =
+                   way == BootWay::automatic && self->state.drain_mode.empty() && is_of_the_state(booted.error().code);
+               if (!again) return deliver_result(promise, std::move(booted));
+               spdlog::warn("sandbox {} boots cold, for its snapshot did not: {}", cold.sandbox.id,
+                            describe(booted.error()));
+               boot_cold(self, std::move(cold), promise);
+             });
+}
+
+/// A VM of the pool became the sandbox.
+void taken_from_pool(Self self, Sandbox sandbox, SandboxPromise promise) {
+  auto& state = self->state;
+  sandbox.status = SandboxStatus::running;
+  sandbox.expires_at = wall_now() + std::chrono::seconds(sandbox.timeout_sec);
+  if (auto stored = store_sandbox(self, sandbox); !stored) spdlog::error("{}", describe(stored.error()));
+  look_again_at(self, *sandbox.expires_at);
+  const auto stages = BootPipeline::describe();
+  auto run = make_run("boot", sandbox.id, sandbox.owner, state.services->node_id, {stages.begin(), stages.end()});
+  run.created_at = sandbox.created_at;
+  stage_started(run, stages.size() - 1, sandbox.created_at);
+  stage_ended(run, stages.size() - 1, wall_now());
+  run_ended(run, RunStatus::succeeded, std::nullopt, wall_now());
+  self->send(state.recorder, record_atom_v, std::move(run));
+  promise.deliver(sandbox);
+  if (state.drain_mode == "destroy" && !state.removing.contains(sandbox.id)) {
+    state.removing[sandbox.id];
+    end_sandbox(self, sandbox.id);
+  }
 }
 
 caf::result<Sandbox> create(Self self, BootRequest request) {
   auto& state = self->state;
-  auto& sandbox = request.sandbox;
   if (!state.drain_mode.empty())
     return to_caf({.code = ErrorCode::shutting_down,
                    .attempted = "create a sandbox",
                    .subject = "",
                    .reason = "the server is stopping",
                    .mend = "try again later"});
-  const auto entry = state.services->boards->templates.find(template_key(sandbox.owner, sandbox.template_name));
-  if (!entry)
-    return to_caf({.code = ErrorCode::template_not_found,
-                   .attempted = "create a sandbox from template",
-                   .subject = sandbox.template_name,
-                   .reason = "no template has that name",
-                   .mend = "POST /api/v1/templates/warmup makes one"});
-  if (!entry->usable())
-    return to_caf({.code = ErrorCode::template_not_ready,
-                   .attempted = "create a sandbox from template",
-                   .subject = sandbox.template_name,
-                   .reason = "it is " + std::string(to_string(entry->status)),
-                   .mend = "wait until its status says ready"});
-  request.image = entry->config;
-  sandbox.image_digest = entry->digest;
-  sandbox.rootfs_identity = entry->rootfs.identity;
-  sandbox.rootfs_path = entry->rootfs.image_path.string();
-  sandbox.node_id = state.services->node_id;
-  sandbox.status = SandboxStatus::creating;
-  sandbox.created_at = wall_now();
-  if (state.services->driver) sandbox.vmm = to_string(state.services->driver->kind());
-  if ((static_cast<std::uint64_t>(sandbox.resources.disk_mb) << 20) < entry->rootfs.size_bytes)
-    return to_caf(
-        {.code = ErrorCode::invalid_value,
-         .attempted = "create a sandbox",
-         .subject = "",
-         .reason = "disk_mb is below the root's size",
-         .mend = "ask for at least " + std::to_string((entry->rootfs.size_bytes >> 20) + 1) + " MiB",
-         .fields = {{"/resources/disk_mb",
-                     "must be at least " + std::to_string((entry->rootfs.size_bytes + (1 << 20) - 1) >> 20)}}});
-  if (auto stored = store(self, sandbox); !stored) return to_caf(stored.error());
-  const auto stages = BootPipeline::describe();
-  auto record = make_run("boot", sandbox.id, sandbox.owner, state.services->node_id, {stages.begin(), stages.end()});
-  state.services->boards->runs.publish(record.id, record);
-  const auto id = sandbox.id;
+  if (!state.services->network && request.sandbox.network.mode != "isolated")
+    return to_caf(state.services->network_problem);
   auto promise = self->make_response_promise<Sandbox>();
-  auto run = self->spawn(boot_run, std::move(record), state.concerns, std::move(request), state.recorder,
-                         SandboxRegistryActor(self));
-  self->monitor(run);
-  state.booting.emplace(id, SandboxRegistryState::Booting{run, promise, {}});
+  const auto way = request.way;
+  const auto& sandbox = request.sandbox;
+  const auto pool = state.services->boards->pools.find(template_key(sandbox.owner, sandbox.template_name));
+  const bool from_pool = way == BootWay::pool || (way == BootWay::automatic && pool && pool->ready > 0);
+  if (!from_pool) {
+    boot(self, std::move(request), promise);
+    return promise;
+  }
+  BootRequest wanted = request;
+  const auto entry = take_template(self, wanted.sandbox);
+  if (!entry) {
+    promise.deliver(to_caf(entry.error()));
+    return promise;
+  }
+  wanted.sandbox.boot_path = "pool";
+  self->request(state.pool, kPoolDeadline, take_atom_v, wanted)
+      .then([self, promise, held = hold_snapshot(*state.services, **entry)](
+                Sandbox& taken) { taken_from_pool(self, std::move(taken), promise); },
+            [self, promise, request, way](caf::error& error) mutable {
+              if (way == BootWay::pool)
+                promise.deliver(error);
+              else
+                boot(self, std::move(request), promise);
+            });
   return promise;
 }
 
-void end_on_node(Self self, const std::string& id);
+/// A resume that failed: its saved state is as it was.
+void rest_again(Self self, Sandbox resuming) {
+  resuming.status = SandboxStatus::paused;
+  resuming.generation -= 1;
+  if (auto stored = store_sandbox(self, resuming); !stored) spdlog::error("{}", describe(stored.error()));
+}
 
 void boot_over(Self self, const RunRecord& run, Sandbox sandbox) {
   auto& state = self->state;
@@ -105,56 +238,38 @@ void boot_over(Self self, const RunRecord& run, Sandbox sandbox) {
   auto booting = std::move(found->second);
   state.booting.erase(found);
   if (run.status != RunStatus::succeeded) {
-    forget(self, run.subject);
-    booting.created.deliver(to_caf(run.error.value_or(Error{.code = ErrorCode::cancelled,
-                                                            .attempted = "create sandbox",
-                                                            .subject = run.subject,
-                                                            .reason = "it was cancelled",
-                                                            .mend = ""})));
-    for (auto& remover : booting.removers) deliver_done(remover);
+    const auto error = run.error.value_or(Error{.code = ErrorCode::cancelled,
+                                                .attempted = "create sandbox",
+                                                .subject = run.subject,
+                                                .reason = "it was cancelled",
+                                                .mend = ""});
+    if (booting.resumes) {
+      rest_again(self, booting.request.sandbox);
+    } else {
+      forget(self, run.subject);
+    }
+    booting.done(fail(error));
+    if (booting.resumes && !booting.removers.empty()) {
+      state.removing[run.subject] = std::move(booting.removers);
+      end_sandbox(self, run.subject);
+    } else {
+      for (auto& remover : booting.removers) deliver_done(remover);
+    }
+    collect_layers(self);
   } else {
     sandbox.status = SandboxStatus::running;
     sandbox.expires_at = wall_now() + std::chrono::seconds(sandbox.timeout_sec);
-    if (auto stored = store(self, sandbox); !stored) spdlog::error("{}", describe(stored.error()));
+    if (auto stored = store_sandbox(self, sandbox); !stored) spdlog::error("{}", describe(stored.error()));
     look_again_at(self, *sandbox.expires_at);
-    booting.created.deliver(sandbox);
+    const auto id = sandbox.id;
+    booting.done(std::move(sandbox));
     if (!booting.removers.empty() || state.drain_mode == "destroy") {
-      auto& removers = state.removing[sandbox.id];
+      auto& removers = state.removing[id];
       removers.insert(removers.end(), booting.removers.begin(), booting.removers.end());
-      end_on_node(self, sandbox.id);
+      end_sandbox(self, id);
     }
   }
-  if (state.booting.empty() && state.removing.empty())
-    for (auto& promise : std::exchange(state.draining, {})) deliver_done(promise);
-}
-
-/// Ends the sandbox' VM and files, then forgets it and tells all who wait.
-void end_on_node(Self self, const std::string& id) {
-  auto& boards = *self->state.services->boards;
-  if (const auto sandbox = boards.sandboxes.find(id)) {
-    Sandbox stopping = *sandbox;
-    stopping.status = SandboxStatus::stopping;
-    if (auto stored = store(self, stopping); !stored) spdlog::error("{}", describe(stored.error()));
-  }
-  const auto over = [self, id] {
-    auto& state = self->state;
-    caf::anon_send(state.concerns.scheduler, undo_atom_v, id);
-    forget(self, id);
-    for (auto& promise : state.removing[id]) deliver_done(promise);
-    state.removing.erase(id);
-    if (state.booting.empty() && state.removing.empty())
-      for (auto& promise : std::exchange(state.draining, {})) deliver_done(promise);
-  };
-  self->request(self->state.concerns.node_agent, kEndDeadline, end_atom_v, id)
-      .then([over] { over(); },
-            [self, over, id](caf::error& failed) {
-              const auto error = from_caf(failed, "end sandbox " + id);
-              spdlog::error("{}", describe(error));
-              if (error.transient)
-                self->delayed_send(self, kEndAgain, end_atom_v, id);
-              else
-                over();
-            });
+  end_draining(self);
 }
 
 /// A run tells its end before it ends: one that did not has died, and nothing was undone.
@@ -177,41 +292,80 @@ void run_died(Self self, const caf::down_msg& down) {
     run_ended(ended, RunStatus::failed, error, wall_now());
     self->send(state.recorder, record_atom_v, std::move(ended));
   }
-  booting.created.deliver(to_caf(error));
+  if (booting.resumes) {
+    rest_again(self, booting.request.sandbox);
+    // At once: the next try may follow at once.
+    caf::anon_send(state.concerns.node_agent, end_atom_v, id);
+    release_place(state.concerns, id);
+  }
+  booting.done(fail(error));
+  if (booting.resumes && booting.removers.empty()) return;
   state.removing[id] = std::move(booting.removers);
-  end_on_node(self, id);
+  end_sandbox(self, id);
 }
 
 caf::result<void> remove(Self self, const std::string& id) {
   auto& state = self->state;
+  const auto booting = state.booting.find(id);
+  if (booting == state.booting.end() && !state.services->boards->sandboxes.find(id)) return to_caf(sandbox_missing(id));
   auto promise = self->make_response_promise<void>();
-  if (const auto booting = state.booting.find(id); booting != state.booting.end()) {
+  if (booting != state.booting.end()) {
     booting->second.removers.push_back(promise);
     self->send(booting->second.run, cancel_atom_v);
     return promise;
   }
-  if (!state.services->boards->sandboxes.find(id)) return to_caf(not_found(id));
   auto& waiting = state.removing[id];
   waiting.push_back(promise);
-  if (waiting.size() == 1) end_on_node(self, id);
+  if (waiting.size() == 1) end_sandbox(self, id);
   return promise;
 }
 
 caf::result<Sandbox> keepalive(Self self, const std::string& id, std::uint32_t timeout_sec) {
   const auto sandbox = self->state.services->boards->sandboxes.find(id);
-  if (!sandbox) return to_caf(not_found(id));
-  if (sandbox->status != SandboxStatus::running)
-    return to_caf({.code = ErrorCode::sandbox_not_running,
-                   .attempted = "keep sandbox alive",
-                   .subject = id,
-                   .reason = "it is " + std::string(to_string(sandbox->status)),
-                   .mend = ""});
+  if (!sandbox) return to_caf(sandbox_missing(id));
+  if (sandbox->status != SandboxStatus::running) return to_caf(not_running(*sandbox, "keep sandbox alive"));
   Sandbox kept = *sandbox;
   kept.timeout_sec = timeout_sec;
   kept.expires_at = wall_now() + std::chrono::seconds(timeout_sec);
-  if (auto stored = store(self, kept); !stored) return to_caf(stored.error());
+  if (auto stored = store_sandbox(self, kept); !stored) return to_caf(stored.error());
   look_again_at(self, *kept.expires_at);
   return kept;
+}
+
+/// Other rules for a running sandbox: in turn with its pauses and forks, so that record and rules stay together.
+caf::result<Sandbox> change_network(Self self, const std::string& id, const SandboxNetwork& wanted) {
+  if (!self->state.services->boards->sandboxes.find(id)) return to_caf(sandbox_missing(id));
+  auto promise = self->make_response_promise<Sandbox>();
+  in_turn(self, id, [self, id, wanted, promise] {
+    const auto over = [self, id, promise](Result<Sandbox> changed) {
+      deliver_result(promise, std::move(changed));
+      turn_over(self, id);
+    };
+    const auto find_running = [self, id]() -> Result<Sandbox> {
+      const auto sandbox = self->state.services->boards->sandboxes.find(id);
+      if (!sandbox || self->state.removing.contains(id)) return fail(sandbox_missing(id));
+      if (sandbox->status != SandboxStatus::running) return fail(not_running(*sandbox, "change the network of"));
+      return *sandbox;
+    };
+    auto changed = find_running();
+    if (!changed) return over(fail(changed.error()));
+    const Sandbox before = *changed;
+    changed->network = wanted;
+    self->request(self->state.concerns.network_keeper, kEndDeadline, network_atom_v, *changed)
+        .then(
+            [self, over, wanted, before, find_running] {
+              auto now = find_running();  // its deadline may have been moved meanwhile
+              if (!now) return over(fail(now.error()));
+              now->network = wanted;
+              if (auto stored = store_sandbox(self, *now); !stored) {
+                caf::anon_send(self->state.concerns.network_keeper, network_atom_v, before);
+                return over(fail(stored.error()));
+              }
+              over(std::move(*now));
+            },
+            [over](caf::error& error) { over(fail(from_caf(error, "change the sandbox's network"))); });
+  });
+  return promise;
 }
 
 void expire(Self self) {
@@ -222,26 +376,30 @@ void expire(Self self) {
     const bool old =
         sandbox->status == SandboxStatus::failed && sandbox->failed_at && *sandbox->failed_at + kFailedKept <= now;
     if (!(expired || old) || self->state.removing.contains(sandbox->id)) continue;
+    if (expired && sandbox->on_timeout == "pause") {
+      if (self->state.saving.contains(sandbox->id)) continue;  // looked at again when that is over
+      spdlog::info("sandbox {}: its time is over, it is paused", sandbox->id);
+      pause_expired(self, sandbox->id);
+      continue;
+    }
     spdlog::info("sandbox {}: {}", sandbox->id, expired ? "its time is over" : "failed an hour ago");
     self->state.removing[sandbox->id];
-    end_on_node(self, sandbox->id);
+    end_sandbox(self, sandbox->id);
   }
 }
 
-void vm_ended(Self self, const std::string& id, const std::string& reason) {
-  auto& state = self->state;
-  const auto sandbox = state.services->boards->sandboxes.find(id);
-  if (!sandbox || state.booting.contains(id) || state.removing.contains(id)) return;
-  Sandbox failed = *sandbox;
-  failed.status = SandboxStatus::failed;
-  failed.reason = reason;
-  failed.failed_at = wall_now();
-  failed.expires_at.reset();
-  spdlog::warn("sandbox {} failed: {}", id, reason);
-  if (auto stored = store(self, failed); !stored) spdlog::error("{}", describe(stored.error()));
-  look_again_at(self, *failed.failed_at + kFailedKept);
-  caf::anon_send(state.concerns.scheduler, undo_atom_v, id);
-  caf::anon_send(state.concerns.node_agent, end_atom_v, id);
+void pause_to_drain(Self self, const std::string& id) {
+  ++self->state.to_pause;
+  const auto over = [self] {
+    --self->state.to_pause;
+    end_draining(self);
+  };
+  self->request(SandboxRegistryActor(self), kPoolDeadline, pause_atom_v, id)
+      .then([over](const Sandbox&) { over(); },
+            [over](caf::error& error) {
+              spdlog::error("{}", describe(from_caf(error, "pause a sandbox at the end")));
+              over();
+            });
 }
 
 caf::result<void> adopt(Self self) {
@@ -250,25 +408,48 @@ caf::result<void> adopt(Self self) {
   if (!records) return to_caf(records.error());
   auto promise = self->make_response_promise<void>();
   auto pending = std::make_shared<std::size_t>(1);
-  auto one_done = [promise, pending]() mutable {
-    if (--*pending == 0) deliver_done(promise);
+  auto one_done = [self, promise, pending]() mutable {
+    if (--*pending != 0) return;
+    collect_layers(self);
+    deliver_done(promise);
   };
   for (const auto& record : *records) {
     auto sandbox = sandbox_from_record(record.value);
     if (!sandbox || state.booting.contains(sandbox->id) || state.removing.contains(sandbox->id)) continue;
     ++*pending;
     state.services->boards->sandboxes.publish(sandbox->id, *sandbox);
-    if (sandbox->status == SandboxStatus::running) {
+    const bool was_pausing = sandbox->status == SandboxStatus::pausing;
+    if (sandbox->status == SandboxStatus::resuming || sandbox->status == SandboxStatus::paused) {
+      // Its state is as it was: what a VM did since, or one that was about to be ended, is forgotten.
+      sandbox->status = SandboxStatus::paused;
+      if (auto stored = store_sandbox(self, *sandbox); !stored) spdlog::error("{}", describe(stored.error()));
+      end_and_release(self, sandbox->id, one_done);
+    } else if (sandbox->status == SandboxStatus::running || was_pausing) {
       self->request(state.concerns.node_agent, kEndDeadline, adopt_atom_v, *sandbox)
           .then(
-              [self, sandbox = *sandbox, one_done]() mutable {
+              [self, sandbox = *sandbox, was_pausing, one_done]() mutable {
                 spdlog::info("sandbox {}: adopted", sandbox.id);
+                const auto layers = sandbox.lineage.disk_layers.size();
+                mend_lineage(*self->state.services, sandbox);
+                if (was_pausing) {
+                  sandbox.status = SandboxStatus::running;
+                  sandbox.lineage.paused_state.clear();
+                }
+                if (was_pausing || layers != sandbox.lineage.disk_layers.size())
+                  if (auto stored = store_sandbox(self, sandbox); !stored)
+                    spdlog::error("{}", describe(stored.error()));
                 self->send(self->state.concerns.scheduler, adopt_atom_v, sandbox);
                 if (sandbox.expires_at) look_again_at(self, *sandbox.expires_at);
                 one_done();
               },
-              [self, id = sandbox->id, one_done](caf::error& error) mutable {
-                vm_ended(self, id, describe(from_caf(error, "adopt the sandbox's VM")));
+              [self, sandbox = *sandbox, was_pausing, one_done](caf::error& error) mutable {
+                if (was_pausing && finish_pause(*self->state.services, sandbox)) {
+                  if (auto stored = store_sandbox(self, sandbox); !stored)
+                    spdlog::error("{}", describe(stored.error()));
+                  end_and_release(self, sandbox.id);
+                } else {
+                  vm_ended(self, sandbox.id, describe(from_caf(error, "adopt the sandbox's VM")));
+                }
                 one_done();
               });
     } else if (sandbox->status == SandboxStatus::failed) {
@@ -286,8 +467,105 @@ caf::result<void> adopt(Self self) {
 
 }  // namespace
 
+Result<void> store_sandbox(Self self, const Sandbox& sandbox) {
+  NANOBOX_TRY(
+      put_record(*self->state.services->control_store, kSandboxKind, sandbox.id, sandbox.owner, to_record(sandbox)));
+  self->state.services->boards->sandboxes.publish(sandbox.id, sandbox);
+  return {};
+}
+
+void look_again_at(Self self, WallTime when) {
+  self->delayed_send(self, std::max(when - wall_now(), std::chrono::milliseconds(0)) + std::chrono::milliseconds(1),
+                     tick_atom_v);
+}
+
+void vm_ended(Self self, const std::string& id, const std::string& reason) {
+  auto& state = self->state;
+  const auto sandbox = state.services->boards->sandboxes.find(id);
+  if (!sandbox || state.booting.contains(id) || state.removing.contains(id)) return;
+  if (sandbox->status == SandboxStatus::paused) return;  // its state is on disk, and the VM of no use any more
+  if (sandbox->status == SandboxStatus::pausing && state.saving.contains(id)) {
+    state.died_saving[id] = reason;
+    return;
+  }
+  Sandbox failed = *sandbox;
+  failed.status = SandboxStatus::failed;
+  failed.reason = reason;
+  failed.failed_at = wall_now();
+  failed.expires_at.reset();
+  failed.lineage.paused_state.clear();
+  spdlog::warn("sandbox {} failed: {}", id, reason);
+  if (auto stored = store_sandbox(self, failed); !stored) spdlog::error("{}", describe(stored.error()));
+  look_again_at(self, *failed.failed_at + kFailedKept);
+  caf::anon_send(state.concerns.scheduler, undo_atom_v, id);
+  end_and_release(self, id);
+}
+
+Error sandbox_missing(const std::string& id) {
+  return {.code = ErrorCode::sandbox_not_found,
+          .attempted = "find sandbox",
+          .subject = id,
+          .reason = "there is none with that id",
+          .mend = "GET /api/v1/sandboxes lists them"};
+}
+
+void start_boot(Self self, BootRequest request, bool resumes, std::function<void(Result<Sandbox>)> done) {
+  auto& state = self->state;
+  const auto& sandbox = request.sandbox;
+  if (auto stored = store_sandbox(self, sandbox); !stored) return done(fail(stored.error()));
+  const auto stages = BootPipeline::describe();
+  auto record = make_run("boot", sandbox.id, sandbox.owner, state.services->node_id, {stages.begin(), stages.end()});
+  state.services->boards->runs.publish(record.id, record);
+  auto run = self->spawn(boot_run, std::move(record), state.concerns, request, state.recorder, BootEndedSink(self));
+  self->monitor(run);
+  const auto id = sandbox.id;
+  state.booting.emplace(
+      id, SandboxRegistryState::Booting{
+              .run = run, .request = std::move(request), .done = std::move(done), .removers = {}, .resumes = resumes});
+}
+
+void end_draining(Self self) {
+  auto& state = self->state;
+  if (!state.booting.empty() || !state.removing.empty() || !state.saving.empty() || state.to_pause != 0) return;
+  for (auto& promise : std::exchange(state.draining, {})) deliver_done(promise);
+}
+
+void end_sandbox(Self self, const std::string& id) {
+  auto& boards = *self->state.services->boards;
+  if (const auto sandbox = boards.sandboxes.find(id)) {
+    Sandbox stopping = *sandbox;
+    stopping.status = SandboxStatus::stopping;
+    if (auto stored = store_sandbox(self, stopping); !stored) spdlog::error("{}", describe(stored.error()));
+  }
+  const auto over = [self, id] {
+    auto& state = self->state;
+    release_place(state.concerns, id);
+    forget(self, id);
+    for (auto& promise : state.removing[id]) deliver_done(promise);
+    state.removing.erase(id);
+    collect_layers(self);
+    end_draining(self);
+  };
+  self->request(self->state.concerns.node_agent, kEndDeadline, end_atom_v, id)
+      .then([over] { over(); },
+            [self, over, id](caf::error& failed) {
+              const auto error = from_caf(failed, "end sandbox " + id);
+              spdlog::error("{}", describe(error));
+              if (error.transient)
+                self->delayed_send(self, kEndAgain, end_atom_v, id);
+              else
+                over();
+            });
+}
+
 SandboxRegistryActor::behavior_type sandbox_registry(Self self, SharedServices services, BootConcerns concerns,
-                                                     RunRecorderActor recorder) {
+                                                     RunRecorderActor recorder, PoolKeeperActor pool,
+                                                     VmmStockActor stock, TemplateRegistryActor templates,
+                                                     SnapshotMakerActor snapshots) {
+  self->state.snapshots = std::move(snapshots);
+  self->state.pool = std::move(pool);
+  self->state.stock = std::move(stock);
+  self->state.templates = std::move(templates);
   self->state.services = std::move(services);
   self->state.concerns = std::move(concerns);
   self->state.recorder = std::move(recorder);
@@ -300,10 +578,19 @@ SandboxRegistryActor::behavior_type sandbox_registry(Self self, SharedServices s
       },
       [self](remove_atom, const std::string& id) { return remove(self, id); },
       [self](keep_atom, const std::string& id, std::uint32_t timeout_sec) { return keepalive(self, id, timeout_sec); },
+      [self](network_atom, const std::string& id, const SandboxNetwork& wanted) {
+        return change_network(self, id, wanted);
+      },
+      [self](pause_atom, const std::string& id) { return pause_sandbox(self, id); },
+      [self](resume_atom, const std::string& id) { return resume_sandbox(self, id); },
+      [self](fork_atom, const std::string& id, std::uint32_t count) { return fork_sandbox(self, id, count); },
+      [self](snapshot_atom, const std::string& id, const std::string& name) {
+        return snapshot_sandbox(self, id, name);
+      },
       [self](ended_atom, const RunRecord& run, const Sandbox& sandbox) { boot_over(self, run, sandbox); },
       [self](ended_atom, const std::string& id, const std::string& reason) { vm_ended(self, id, reason); },
       [self](tick_atom) { expire(self); },
-      [self](end_atom, const std::string& id) { end_on_node(self, id); },
+      [self](end_atom, const std::string& id) { end_sandbox(self, id); },
       [self](adopt_atom) { return adopt(self); },
       [self](drain_atom, const std::string& mode) -> caf::result<void> {
         auto& state = self->state;
@@ -313,9 +600,14 @@ SandboxRegistryActor::behavior_type sandbox_registry(Self self, SharedServices s
           for (const auto& sandbox : state.services->boards->sandboxes.all())
             if (!state.booting.contains(sandbox->id) && !state.removing.contains(sandbox->id)) {
               state.removing[sandbox->id];
-              end_on_node(self, sandbox->id);
+              end_sandbox(self, sandbox->id);
             }
-        if (state.booting.empty() && state.removing.empty()) return caf::unit;
+        if (mode == "pause")
+          for (const auto& sandbox : state.services->boards->sandboxes.all())
+            if (sandbox->status == SandboxStatus::running && !state.removing.contains(sandbox->id))
+              pause_to_drain(self, sandbox->id);
+        if (state.booting.empty() && state.removing.empty() && state.saving.empty() && state.to_pause == 0)
+          return caf::unit;
         state.draining.push_back(self->make_response_promise<void>());
         return state.draining.back();
       },

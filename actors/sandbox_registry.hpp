@@ -1,6 +1,9 @@
 #pragma once
 
+#include <deque>
+#include <functional>
 #include <map>
+#include <set>
 #include <vector>
 
 #include "actors/concerns.hpp"
@@ -14,20 +17,35 @@ struct SandboxRegistryState {
   SharedServices services;
   BootConcerns concerns;
   RunRecorderActor recorder;
-  /// Sandboxes being made: who waits for them and the run that makes them.
+  PoolKeeperActor pool;
+  VmmStockActor stock;
+  SnapshotMakerActor snapshots;
+  TemplateRegistryActor templates;
+  /// Sandboxes being made or resumed: the run that does it and who is told.
   struct Booting {
     RunActor run;
-    caf::typed_response_promise<Sandbox> created;
+    BootRequest request;
+    std::function<void(Result<Sandbox>)> done;
     std::vector<caf::typed_response_promise<void>> removers;  ///< asked to remove it meanwhile
+    bool resumes = false;                                     ///< what fails is paused again
   };
   std::map<std::string, Booting> booting;
   std::map<std::string, std::vector<caf::typed_response_promise<void>>> removing;
+  /// Sandboxes that are being saved, and what is to be done with each of them afterwards, in order.
+  std::map<std::string, std::deque<std::function<void()>>> saving;
+  std::map<std::string, std::string> died_saving;  ///< whose VM ended while it was being paused: why
+  std::set<std::filesystem::path> half_saved;      ///< folders that no record names yet
   std::vector<caf::typed_response_promise<void>> draining;
-  std::string drain_mode;  ///< empty: not draining
+  std::size_t to_pause = 0;  ///< at the end, on their way
+  std::string drain_mode;    ///< empty: not draining
 };
 
-SandboxRegistryActor::behavior_type sandbox_registry(SandboxRegistryActor::stateful_pointer<SandboxRegistryState> self,
-                                                     SharedServices services, BootConcerns concerns,
-                                                     RunRecorderActor recorder);
+using SandboxRegistrySelf = SandboxRegistryActor::stateful_pointer<SandboxRegistryState>;
+
+/// @param templates, pool, stock  asked for what sandboxes come from
+SandboxRegistryActor::behavior_type sandbox_registry(SandboxRegistrySelf self, SharedServices services,
+                                                     BootConcerns concerns, RunRecorderActor recorder,
+                                                     PoolKeeperActor pool, VmmStockActor stock,
+                                                     TemplateRegistryActor templates, SnapshotMakerActor snapshots);
 
 }  // namespace nanobox

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "actors/boards.hpp"
+#include "config/ipv4_subnet.hpp"
+#include "config/settings.hpp"
 #include "pipeline/boot/vmm/driver.hpp"
 #include "pipeline/warmup/source/blob_cache.hpp"
 #include "pipeline/warmup/types.hpp"
@@ -16,6 +18,8 @@ class RecordStore;
 class NodeStore;
 class SpoolBudget;
 class WindowGate;
+class SnapshotStore;
+class NodeNetwork;
 
 /// What the actors of one node share. Set up before the first actor, constant after; the parts guard themselves.
 struct Services {
@@ -29,9 +33,14 @@ struct Services {
   std::string dns_server;
 
   std::filesystem::path sandboxes_folder;  ///< [agent] rootfs_dir
+  std::filesystem::path snapshots_folder;  ///< [agent] snapshot_dir
   std::filesystem::path run_folder;        ///< DATA/run
-  std::filesystem::path kernel;            ///< empty: none found
-  std::filesystem::path spool_folder;      ///< where large outputs are kept until they are sent
+  std::shared_ptr<SnapshotStore> snapshots;
+  std::uint64_t snapshot_max_mb = 0;  ///< 0: no limit
+  std::string kernel_digest;
+  Settings::Pool pool;
+  std::filesystem::path kernel;        ///< empty: none found
+  std::filesystem::path spool_folder;  ///< where large outputs are kept until they are sent
   std::shared_ptr<SpoolBudget> spool_budget;
   std::string boot_args;
   std::uint64_t min_free_mb = 1024;
@@ -41,6 +50,10 @@ struct Services {
 
   std::shared_ptr<VmmDriver> driver;  ///< null: none works here; `driver_problem` says why
   Error driver_problem;
+
+  std::shared_ptr<NodeNetwork> network;  ///< null: VMs have no interface; `network_problem` says why
+  Error network_problem;
+  Ipv4Subnet subnet;
 
   std::shared_ptr<RecordStore> control_store;
   std::shared_ptr<NodeStore> node_store;

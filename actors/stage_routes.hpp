@@ -11,6 +11,7 @@ struct WarmupConcerns {
   LayerExtractorActor layer_extractor;
   Ext4BuilderActor ext4_builder;
   TemplateRegistryActor template_registry;
+  SnapshotMakerActor snapshot_maker;
 };
 
 template <class Self>
@@ -34,6 +35,11 @@ auto ask(Self* self, const WarmupConcerns& to, const WarmupCall& call, PublishSt
   return self->request(to.template_registry, PublishStage::deadline, publish_atom_v, call, input);
 }
 
+template <class Self>
+auto ask(Self* self, const WarmupConcerns& to, const WarmupCall& call, SnapshotStage, const Template& input) {
+  return self->request(to.snapshot_maker, SnapshotStage::deadline, snapshot_atom_v, call, input);
+}
+
 constexpr std::chrono::seconds kUndoDeadline{60};
 
 template <class Self>
@@ -49,7 +55,12 @@ auto ask_undo(Self* self, const WarmupConcerns& to, const WarmupCall& call, Buil
   return self->request(to.layer_extractor, kUndoDeadline, undo_atom_v, call.run_id);
 }
 template <class Self>
+auto ask_undo(Self* self, const WarmupConcerns& to, const WarmupCall& call, SnapshotStage) {
+  return self->request(to.snapshot_maker, kUndoDeadline, undo_atom_v, call.run_id);
+}
+template <class Self>
 void interrupt(Self* self, const WarmupConcerns& to, const WarmupCall& call) {
+  caf::anon_send(to.snapshot_maker, undo_atom_v, call.run_id);
   self->send(to.image_puller, cancel_atom_v, call.run_id);
   self->send(to.layer_extractor, cancel_atom_v, call.run_id);
   self->send(to.ext4_builder, cancel_atom_v, call.run_id);
@@ -66,6 +77,12 @@ struct BootConcerns {
   DiskKeeperActor disk_keeper;
   NodeAgentActor node_agent;
 };
+
+/// The VM is gone: its share of the node and its address are others' to have.
+inline void release_place(const BootConcerns& to, const std::string& vm_id) {
+  caf::anon_send(to.scheduler, undo_atom_v, vm_id);
+  caf::anon_send(to.ip_allocator, undo_atom_v, vm_id);
+}
 
 template <class Self>
 auto ask(Self* self, const BootConcerns& to, const BootCall& call, PlaceStage, const BootRequest& input) {
@@ -90,6 +107,10 @@ auto ask(Self* self, const BootConcerns& to, const BootCall& call, VmStage, cons
 template <class Self>
 auto ask(Self* self, const BootConcerns& to, const BootCall& call, HandshakeStage, const StartedVm& input) {
   return self->request(to.node_agent, HandshakeStage::deadline, shake_atom_v, call, input);
+}
+template <class Self>
+auto ask(Self* self, const BootConcerns& to, const BootCall& call, RehearseStage, const ReadyGuest& input) {
+  return self->request(to.node_agent, RehearseStage::deadline, rehearse_atom_v, call, input);
 }
 template <class Self>
 auto ask(Self* self, const BootConcerns& to, const BootCall& call, ConfigureStage, const ReadyGuest& input) {

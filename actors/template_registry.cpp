@@ -4,6 +4,7 @@
 
 #include "actors/job.hpp"
 #include "actors/record_tables.hpp"
+#include "actors/template_snapshot.hpp"
 #include "actors/warmup_run.hpp"
 #include "pipeline/store/record_store.hpp"
 #include "pipeline/warmup/rootfs/build.hpp"
@@ -18,12 +19,20 @@ constexpr std::chrono::seconds kHeadDeadline{5};
 
 bool same_wishes(const WarmupRequest& a, const WarmupRequest& b) {
   return a.image.image == b.image.image && a.image.platform == b.image.platform && a.resources == b.resources &&
-         a.snapshot == b.snapshot && a.sshd == b.sshd;
+         a.snapshot == b.snapshot && a.sshd == b.sshd && a.prime == b.prime;
+}
+
+/// What a template's sandboxes have when they ask for nothing: a disk is never smaller than its root.
+Resources resources_on(const BuiltRootfs& rootfs, Resources wanted) {
+  const auto root_mb = static_cast<std::uint32_t>((rootfs.size_bytes + (1 << 20) - 1) >> 20);
+  wanted.disk_mb = std::max(wanted.disk_mb, root_mb);
+  return wanted;
 }
 
 bool same_wishes(const Template& entry, const WarmupRequest& request) {
   return entry.image == request.image.image && entry.platform == request.image.platform &&
-         entry.resources == request.resources && entry.snapshot == request.snapshot && entry.sshd == request.sshd;
+         entry.resources == resources_on(entry.rootfs, request.resources) && entry.snapshot == request.snapshot &&
+         entry.sshd == request.sshd && entry.prime == request.prime;
 }
 
 Result<void> store(Self self, const Template& entry) {
@@ -36,7 +45,8 @@ Result<void> store(Self self, const Template& entry) {
 /// Whether the template is what `request` asks for, unless the image's name stands for another digest by now.
 bool may_be_done(const Services& services, const Template& entry, const WarmupRequest& request) {
   return !request.force && entry.status == TemplateStatus::ready && entry.usable() && same_wishes(entry, request) &&
-         find_rootfs(services.cache.rootfs, entry.rootfs.identity).has_value();
+         find_rootfs(services.cache.rootfs, entry.rootfs.identity).has_value() &&
+         (!request.snapshot || !services.driver || usable_snapshot(services, entry, entry.resources));
 }
 
 /// The running warmup of that name, if it makes what `request` asks for.
@@ -79,7 +89,8 @@ Result<WarmupAnswer> begin(Self self, const WarmupRequest& request) {
   WarmupConcerns concerns{.image_puller = state.image_puller,
                           .layer_extractor = state.layer_extractor,
                           .ext4_builder = state.ext4_builder,
-                          .template_registry = TemplateRegistryActor(self)};
+                          .template_registry = TemplateRegistryActor(self),
+                          .snapshot_maker = state.snapshot_maker};
   auto record = make_run("warmup", request.name, request.owner, state.services->node_id, [] {
     const auto stages = WarmupPipeline::describe();
     return std::vector(stages.begin(), stages.end());
@@ -130,10 +141,13 @@ caf::result<Template> publish(Self self, const WarmupCall& call, const BuiltImag
   entry.owner = request.owner;
   entry.image = request.image.image;
   entry.platform = request.image.platform;
-  entry.resources = request.resources;
+  entry.resources = resources_on(built.rootfs, request.resources);
   entry.snapshot = request.snapshot;
   entry.sshd = request.sshd;
-  entry.status = TemplateStatus::ready;
+  entry.prime = request.prime;
+  entry.status = TemplateStatus::running;
+  entry.served = old && old->usable();
+  if (entry.snapshot) entry.snapshot_status = SnapshotStatus::making;
   entry.operation_id = call.run_id;
   entry.created_at = old ? old->created_at : wall_now();
   entry.updated_at = wall_now();
@@ -141,19 +155,28 @@ caf::result<Template> publish(Self self, const WarmupCall& call, const BuiltImag
   entry.layers = built.image.layers;
   entry.config = built.image.config;
   entry.rootfs = built.rootfs;
+  if (old) entry.snapshot_key = old->snapshot_key;  // used again if it is of this version
   if (auto stored = store(self, entry); !stored) return to_caf(stored.error());
   (void)link_rootfs_name(self->state.services->cache.rootfs, entry.rootfs, entry.name);
   return entry;
 }
 
-void run_over(Self self, const RunRecord& run) {
+void publish_outcome(Self self, const RunRecord& run, const Template& made) {
   auto& state = self->state;
   const auto key = template_key(run.owner, run.subject);
   const auto running = state.running.find(key);
   if (running == state.running.end() || running->second.run_id != run.id) return;
   state.running.erase(running);
-  if (const auto entry = state.services->boards->templates.find(key); entry && run.status != RunStatus::succeeded) {
+  if (run.status == RunStatus::succeeded) {
+    Template ready = made;
+    ready.status = TemplateStatus::ready;
+    ready.served = true;
+    ready.updated_at = wall_now();
+    (void)store(self, ready);
+    collect_snapshots(*state.services);
+  } else if (const auto entry = state.services->boards->templates.find(key)) {
     Template changed = *entry;
+    if (changed.snapshot_status == SnapshotStatus::making) changed.snapshot_status = SnapshotStatus::none;
     // A version that is there goes on serving; what failed is the attempt to make a newer one.
     changed.status = TemplateStatus::failed;
     changed.error = run.error;
@@ -163,6 +186,11 @@ void run_over(Self self, const RunRecord& run) {
   if (!state.running.empty()) return;
   for (auto& promise : state.draining) deliver_done(promise);
   state.draining.clear();
+}
+
+void run_over(Self self, const RunRecord& run, const Template& made) {
+  publish_outcome(self, run, made);
+  self->send(self->state.snapshot_maker, ended_atom_v, run.id);
 }
 
 /// A run tells its end before it ends: one that did not has died.
@@ -188,7 +216,7 @@ void run_died(Self self, const caf::down_msg& down) {
   self->send(state.layer_extractor, cancel_atom_v, ended.id);
   self->send(state.ext4_builder, cancel_atom_v, ended.id);
   self->send(state.image_puller, ended_atom_v, ended.id);
-  run_over(self, ended);
+  run_over(self, ended, {});
 }
 
 caf::result<void> remove(Self self, const std::string& owner, const std::string& name, bool force) {
@@ -225,7 +253,9 @@ caf::result<void> remove(Self self, const std::string& owner, const std::string&
   for (const auto& other : state.services->boards->templates.all())
     shared = shared || other->rootfs.identity == entry->rootfs.identity;
   unlink_rootfs_name(state.services->cache.rootfs, name);
-  if (!shared && entry->usable()) (void)remove_rootfs(state.services->cache.rootfs, entry->rootfs.identity);
+  collect_snapshots(*state.services);
+  if (!shared && !entry->rootfs.identity.empty())
+    (void)remove_rootfs(state.services->cache.rootfs, entry->rootfs.identity);
   return caf::unit;
 }
 
@@ -234,12 +264,14 @@ caf::result<void> remove(Self self, const std::string& owner, const std::string&
 TemplateRegistryActor::behavior_type template_registry(Self self, SharedServices services,
                                                        ImagePullerActor image_puller,
                                                        LayerExtractorActor layer_extractor,
-                                                       Ext4BuilderActor ext4_builder, RunRecorderActor recorder) {
+                                                       Ext4BuilderActor ext4_builder, SnapshotMakerActor snapshot_maker,
+                                                       RunRecorderActor recorder) {
   auto& state = self->state;
   state.services = std::move(services);
   state.image_puller = std::move(image_puller);
   state.layer_extractor = std::move(layer_extractor);
   state.ext4_builder = std::move(ext4_builder);
+  state.snapshot_maker = std::move(snapshot_maker);
   state.recorder = std::move(recorder);
   self->set_down_handler([self](const caf::down_msg& down) { run_died(self, down); });
   return {
@@ -248,7 +280,18 @@ TemplateRegistryActor::behavior_type template_registry(Self self, SharedServices
       [self](remove_atom, const std::string& owner, const std::string& name, bool force) {
         return remove(self, owner, name, force);
       },
-      [self](ended_atom, const RunRecord& run) { run_over(self, run); },
+      [self](publish_atom, const Template& entry) -> caf::result<Template> {
+        const auto key = template_key(entry.owner, entry.name);
+        if (self->state.services->boards->templates.find(key) || self->state.running.contains(key))
+          return to_caf({.code = ErrorCode::conflict,
+                         .attempted = "publish template",
+                         .subject = entry.name,
+                         .reason = "there is a template of that name",
+                         .mend = "use another name, or delete it first"});
+        if (auto stored = store(self, entry); !stored) return to_caf(stored.error());
+        return entry;
+      },
+      [self](ended_atom, const RunRecord& run, const Template& made) { run_over(self, run, made); },
       [self](drain_atom) -> caf::result<void> {
         self->state.stopping = true;
         if (self->state.running.empty()) return caf::unit;

@@ -15,6 +15,7 @@ struct TemplateRegistryState {
   ImagePullerActor image_puller;
   LayerExtractorActor layer_extractor;
   Ext4BuilderActor ext4_builder;
+  SnapshotMakerActor snapshot_maker;
   RunRecorderActor recorder;
   struct Running {
     std::string run_id;
@@ -29,6 +30,6 @@ struct TemplateRegistryState {
 TemplateRegistryActor::behavior_type template_registry(
     TemplateRegistryActor::stateful_pointer<TemplateRegistryState> self, SharedServices services,
     ImagePullerActor image_puller, LayerExtractorActor layer_extractor, Ext4BuilderActor ext4_builder,
-    RunRecorderActor recorder);
+    SnapshotMakerActor snapshot_maker, RunRecorderActor recorder);
 
 }  // namespace nanobox

@@ -1,8 +1,13 @@
 #include "actors/vm_supervisor.hpp"
 
+#include <spdlog/spdlog.h>
 #include <sys/random.h>
 
+#include "actors/disk_keeper.hpp"
 #include "actors/job.hpp"
+#include "actors/network_keeper.hpp"
+#include "actors/vm_restore.hpp"
+#include "actors/vmm_stock.hpp"
 #include "pipeline/boot/channel/refusal.hpp"
 #include "pipeline/store/node_store.hpp"
 
@@ -17,6 +22,12 @@ constexpr std::chrono::milliseconds kHelloRepeat{50};
 constexpr std::chrono::seconds kGuestDeadline{110};
 /// More than this waits only for a guest that does not read: requests that are given up would pile up.
 constexpr std::size_t kUnreadMax = std::size_t{32} << 20;
+constexpr std::chrono::milliseconds kClockAgain[] = {std::chrono::milliseconds{50}, std::chrono::milliseconds{300},
+                                                     std::chrono::milliseconds{2000}};
+constexpr std::chrono::seconds kQuiesceDeadline{5};
+constexpr std::chrono::minutes kSyncDeadline{5};
+constexpr std::chrono::minutes kSaveDeadline{10};
+constexpr std::uint32_t kRestoreTries = 3;
 constexpr std::size_t kConsoleTail = 2048;
 constexpr std::size_t kConsolePiece = std::size_t{64} << 10;
 
@@ -29,10 +40,16 @@ Error error_of(ErrorCode code, std::string attempted, const std::string& id, std
           .mend = std::move(mend)};
 }
 
+std::uint64_t wall_clock_ns() {
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch())
+          .count());
+}
+
 /// Sends what the session has to say.
 void flush(Self self) {
   auto& state = self->state;
-  if (!state.session || !state.vm) return;
+  if (!state.session || !state.vm || state.frozen) return;
   auto bytes = state.session->take_output();
   if (!bytes.empty()) state.vm->send_channel(std::move(bytes));
 }
@@ -41,8 +58,11 @@ void flush(Self self) {
 void fail_all(Self self, const Error& error) {
   auto& state = self->state;
   if (state.handshake) std::exchange(state.handshake, std::nullopt)->second.deliver(to_caf(error));
+  if (state.rehearsing) std::exchange(state.rehearsing, std::nullopt)->second.deliver(to_caf(error));
   if (state.configuring) std::exchange(state.configuring, std::nullopt)->second.deliver(to_caf(error));
   if (state.adopting) std::exchange(state.adopting, std::nullopt)->deliver(to_caf(error));
+  if (state.saving && !state.saving->working) std::exchange(state.saving, std::nullopt)->promise.deliver(to_caf(error));
+  for (auto& pinger : std::exchange(state.pingers, {})) pinger.deliver(to_caf(error));
   for (auto& [stream, open] : std::exchange(state.streams, {})) {
     self->demonitor(open.sink.address());
     self->send(open.sink, failed_atom_v, error);
@@ -108,16 +128,112 @@ std::array<std::byte, 16> fresh_nonce() {
   return nonce;
 }
 
-void open_session(Self self, bool resync) {
-  self->state.session = std::make_unique<ChannelSession>(fresh_nonce(), resync);
+void begin_session(Self self) {
   flush(self);
   self->delayed_send(self, kHelloRepeat, tick_atom_v);
+}
+
+Result<void> send_configure(Self self, const Sandbox& sandbox, std::uint64_t grown_disk, bool rehearsal) {
+  const auto& services = *self->state.services;
+  ConfigureMessage message{.sandbox_id = sandbox.id,
+                           .hostname = sandbox.id,
+                           .resolver = services.dns_server,
+                           .env = sandbox.image.env,
+                           .cwd = sandbox.image.working_dir,
+                           .user = sandbox.image.user,
+                           .clock_ns = wall_clock_ns(),
+                           .entropy = {},
+                           .generation = sandbox.generation,
+                           .disk_bytes = grown_disk,
+                           .rehearsal = rehearsal};
+  while (::getrandom(message.entropy.data(), message.entropy.size(), 0) !=
+         static_cast<ssize_t>(message.entropy.size())) {
+  }
+  for (const auto& [name, value] : sandbox.env) message.env.push_back(name + "=" + value);
+  return self->state.session->configure(message);
+}
+
+/// A copy's port is open already: it gets CONFIGURE with HELLO, and answers both at once.
+void configure_ahead(Self self, const StartedVm& started) {
+  auto& state = self->state;
+  // What cannot be sent is refused at its stage, where there is somebody to tell.
+  state.configured_ahead = send_configure(self, started.sandbox, started.grown_disk, false).has_value();
+}
+
+void vm_started(Self self, std::shared_ptr<Vm> vm, caf::typed_response_promise<StartedVm> promise, StartedVm started) {
+  auto& state = self->state;
+  state.starting = false;
+  state.vm = std::move(vm);
+  if (state.ending || state.ended) {
+    state.vm->end();
+    promise.deliver(to_caf(
+        state.ended.value_or(error_of(ErrorCode::cancelled, "start the VM of", state.sandbox_id, "it was cancelled"))));
+    return;
+  }
+  state.session = std::make_unique<ChannelSession>(fresh_nonce(), false);
+  if (state.restored && state.purpose == BootPurpose::sandbox) configure_ahead(self, started);
+  begin_session(self);
+  promise.deliver(std::move(started));
+}
+
+void vm_not_started(Self self, const caf::error& error, caf::typed_response_promise<StartedVm> promise) {
+  auto& state = self->state;
+  state.starting = false;
+  promise.deliver(error);
+  if (!state.ended) state.ended = from_caf(error, "start the VM of " + state.sandbox_id);
+  for (auto& ender : std::exchange(state.enders, {})) deliver_done(ender);
+}
+
+/// A VMM that waited may have died, or have been stopped, without anybody's notice.
+bool is_of_the_vmm(ErrorCode code) {
+  return code == ErrorCode::vmm_failed || code == ErrorCode::guest_gone;
+}
+
+void restore_in_one(Self self, const DiskedBoot& disked, StartedVm started, std::uint32_t tries,
+                    caf::typed_response_promise<StartedVm> promise) {
+  self->request(self->state.stock, kStartDeadline, take_atom_v, stock_shape(disked.networked.addressed.placed.request))
+      .then(
+          [self, promise, disked, started, tries](std::shared_ptr<EmptyVmm>& empty) mutable {
+            request_job(self, kStartDeadline,
+                        [services = self->state.services, empty = std::move(empty), disked,
+                         grown_disk = started.grown_disk, events = events_for(self)]() mutable {
+                          return restore_vm(*services, std::move(empty), disked, std::move(events), grown_disk);
+                        })
+                .then(
+                    [self, promise, started](RestoredMachine& restored) mutable {
+                      started.detail = std::move(restored.detail);
+                      vm_started(self, std::move(restored.vm), promise, started);
+                    },
+                    [self, promise, disked, started, tries](caf::error& error) {
+                      const auto& state = self->state;
+                      const auto reason = from_caf(error, "restore " + state.sandbox_id);
+                      if (tries <= 1 || state.ending || state.ended || !is_of_the_vmm(reason.code))
+                        return vm_not_started(self, error, promise);
+                      spdlog::warn("another VMM is tried: {}", describe(reason));
+                      restore_in_one(self, disked, started, tries - 1, promise);
+                    });
+          },
+          [self, promise](caf::error& error) { vm_not_started(self, error, promise); });
+}
+
+caf::result<StartedVm> start_from(Self self, const DiskedBoot& disked) {
+  auto& state = self->state;
+  const auto& request = disked.networked.addressed.placed.request;
+  const auto wanted = std::uint64_t{request.sandbox.resources.disk_mb} << 20;
+  StartedVm started{.sandbox = request.sandbox, .grown_disk = wanted > request.from->saved.disk_bytes ? wanted : 0};
+  auto promise = self->make_response_promise<StartedVm>();
+  state.starting = true;
+  state.restored = true;
+  restore_in_one(self, disked, std::move(started), kRestoreTries, promise);
+  return promise;
 }
 
 caf::result<StartedVm> start(Self self, const DiskedBoot& disked) {
   auto& state = self->state;
   const auto& request = disked.networked.addressed.placed.request;
   state.received = request.received;
+  state.purpose = request.purpose;
+  if (request.from) return start_from(self, disked);
   const auto& services = *state.services;
   VmSpec spec{.sandbox_id = request.sandbox.id,
               .vcpu = request.sandbox.resources.vcpu,
@@ -125,10 +241,12 @@ caf::result<StartedVm> start(Self self, const DiskedBoot& disked) {
               .kernel = services.kernel,
               .boot_args = services.boot_args,
               .base_image = request.sandbox.rootfs_path,
+              .disk_layers = request.sandbox.lineage.disk_layers,
               .overlay = disked.files.overlay,
-              .memory_file = disked.files.memory_file,
+              .memory_file = {},
               .run_dir = disked.files.run_dir,
-              .uid = 0};
+              .uid = 0,
+              .idles_long = request.purpose != BootPurpose::sandbox};
   auto promise = self->make_response_promise<StartedVm>();
   state.starting = true;
   request_job(self, kStartDeadline,
@@ -138,6 +256,10 @@ caf::result<StartedVm> start(Self self, const DiskedBoot& disked) {
                 const auto uid = NANOBOX_TRY(services->node_store->lease("uid", services->vmm_uids.first,
                                                                          services->vmm_uids.last, spec.sandbox_id));
                 spec.uid = static_cast<std::uint32_t>(uid);
+                spec.memory_file = NANOBOX_TRY(empty_memory(*services, spec.memory_mb));
+                std::optional<NodeNetwork::Opened> interface;
+                if (services->network) interface = NANOBOX_TRY(services->network->open(spec.sandbox_id));
+                spec.interface = to_interface(interface);
                 std::shared_ptr<Vm> vm = NANOBOX_TRY(services->driver->start(spec, std::move(events), stop));
                 if (auto kept = services->node_store->put_vm(spec.sandbox_id, to_json(vm->identity())); !kept) {
                   vm->end();
@@ -145,63 +267,54 @@ caf::result<StartedVm> start(Self self, const DiskedBoot& disked) {
                 }
                 return vm;
               })
-      .then(
-          [self, promise, sandbox = request.sandbox, image = request.image](std::shared_ptr<Vm>& vm) mutable {
-            auto& state = self->state;
-            state.starting = false;
-            state.vm = std::move(vm);
-            if (state.ending || state.ended) {
-              state.vm->end();
-              promise.deliver(to_caf(state.ended.value_or(
-                  error_of(ErrorCode::cancelled, "start the VM of", state.sandbox_id, "it was cancelled"))));
-              return;
-            }
-            open_session(self, false);
-            promise.deliver(StartedVm{.sandbox = sandbox, .image = image});
-          },
-          [self, promise](caf::error& error) mutable {
-            auto& state = self->state;
-            state.starting = false;
-            promise.deliver(error);
-            if (!state.ended) state.ended = from_caf(error, "start the VM of " + state.sandbox_id);
-            for (auto& ender : std::exchange(state.enders, {})) deliver_done(ender);
-          });
+      .then([self, promise, started = StartedVm{.sandbox = request.sandbox}](
+                std::shared_ptr<Vm>& vm) { vm_started(self, std::move(vm), promise, started); },
+            [self, promise](caf::error& error) { vm_not_started(self, error, promise); });
   return promise;
 }
 
-/// The guest is ready once its mark was on the console and its channel answers.
+std::int64_t milliseconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin).count();
+}
+
+/// The guest is ready once its mark was on the console (a restored one wrote it in its former life) and its channel
+/// answers.
 void ready_if_complete(Self self) {
   auto& state = self->state;
-  if (!state.handshake || !state.ready_mark || !state.session || !state.session->up()) return;
+  if (!state.handshake || !(state.ready_mark || state.restored) || !state.session || !state.session->up()) return;
   auto [started, promise] = *std::exchange(state.handshake, std::nullopt);
-  promise.deliver(ReadyGuest{.sandbox = started.sandbox, .image = started.image, .boot_time_ms = state.boot_time_ms});
+  promise.deliver(
+      ReadyGuest{.sandbox = started.sandbox, .boot_time_ms = state.boot_time_ms, .grown_disk = started.grown_disk});
+}
+
+/// The guest is its sandbox from here on.
+void configured(Self self) {
+  auto& state = self->state;
+  auto [sandbox, promise] = *std::exchange(state.configuring, std::nullopt);
+  sandbox.boot_time_ms = state.boot_time_ms;
+  promise.deliver(std::move(sandbox));
 }
 
 caf::result<Sandbox> configure(Self self, const ReadyGuest& ready) {
   auto& state = self->state;
   if (state.ended) return to_caf(*state.ended);
-  ConfigureMessage message{
-      .sandbox_id = ready.sandbox.id,
-      .hostname = ready.sandbox.id,
-      .resolver = state.services->dns_server,
-      .env = ready.image.env,
-      .cwd = ready.image.working_dir,
-      .user = ready.image.user,
-      .clock_ns = static_cast<std::uint64_t>(
-          std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch())
-              .count()),
-      .entropy = {},
-      .generation = ready.sandbox.generation};
-  while (::getrandom(message.entropy.data(), message.entropy.size(), 0) !=
-         static_cast<ssize_t>(message.entropy.size())) {
-  }
-  for (const auto& [name, value] : ready.sandbox.env) message.env.push_back(name + "=" + value);
-  if (auto sent = state.session->configure(message); !sent) return to_caf(sent.error());
+  if (!state.configured_ahead)
+    if (auto sent = send_configure(self, ready.sandbox, ready.grown_disk, false); !sent) return to_caf(sent.error());
   flush(self);
-  Sandbox sandbox = ready.sandbox;
-  sandbox.boot_time_ms = ready.boot_time_ms;
-  state.configuring.emplace(std::move(sandbox), self->make_response_promise<Sandbox>());
-  return state.configuring->second;
+  auto promise = self->make_response_promise<Sandbox>();
+  state.configuring.emplace(ready.sandbox, promise);
+  if (state.configured) configured(self);
+  return promise;
+}
+
+caf::result<ReadyGuest> rehearse(Self self, const ReadyGuest& ready) {
+  auto& state = self->state;
+  if (state.ended) return to_caf(*state.ended);
+  if (auto sent = send_configure(self, ready.sandbox, 0, true); !sent) return to_caf(sent.error());
+  flush(self);
+  auto promise = self->make_response_promise<ReadyGuest>();
+  state.rehearsing.emplace(ready, promise);
+  return promise;
 }
 
 /// What the API calls that which a stream does.
@@ -260,22 +373,108 @@ void tell_sink(Self self, StreamError& error) {
 template <class Other>
 void tell_sink(Self, Other&) {}
 
+std::int64_t microseconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin).count();
+}
+
+/// The guest's processes go on, and so does what the session has to say.
+void thaw(Self self) {
+  auto& state = self->state;
+  if (!state.frozen) return;
+  state.frozen = false;
+  if (state.session && !state.ended) {
+    state.session->ping(wall_clock_ns());  // its clock stood still with its vCPUs
+    state.session->thaw();
+  }
+  flush(self);
+}
+
+/// Who waits for the end goes on once the VM is gone and no saving is at work, whose asker would never be answered.
+void end_if_over(Self self) {
+  auto& state = self->state;
+  if (state.vm || state.starting || state.saving) return;
+  for (auto& ender : std::exchange(state.enders, {})) deliver_done(ender);
+}
+
+void saving_failed(Self self, const Error& error) {
+  auto& state = self->state;
+  if (!state.saving) return;
+  auto saving = *std::exchange(state.saving, std::nullopt);
+  thaw(self);
+  saving.promise.deliver(to_caf(error));
+  end_if_over(self);
+}
+
+/// Its processes stand still: the rest is the VMM's.
+void save_frozen(Self self) {
+  auto& state = self->state;
+  if (!state.saving || state.saving->working || !state.vm) return;
+  state.saving->working = true;
+  request_job(self, kSaveDeadline,
+              [vm = state.vm, store = state.services->snapshots, order = state.saving->order] {
+                return save(*vm, *store, order);
+              })
+      .then(
+          [self](Saved& saved) {
+            auto saving = *std::exchange(self->state.saving, std::nullopt);
+            if (saving.order.capture.goes_on) thaw(self);
+            saved.frozen_us = microseconds_since(saving.frozen_since) - saved.captured.write_us;
+            saving.promise.deliver(std::move(saved));
+            end_if_over(self);
+          },
+          [self](caf::error& error) { saving_failed(self, from_caf(error, "save " + self->state.sandbox_id)); });
+}
+
+caf::result<Saved> begin_saving(Self self, const SaveOrder& order) {
+  auto& state = self->state;
+  if (state.ended) return to_caf(*state.ended);
+  if (!state.configured || !state.vm)
+    return to_caf(error_of(ErrorCode::sandbox_not_running, "save", state.sandbox_id, "it does not run"));
+  if (state.saving || state.frozen)
+    return to_caf(error_of(ErrorCode::conflict, "save", state.sandbox_id, "it is being saved already", "try again"));
+  auto promise = self->make_response_promise<Saved>();
+  state.saving.emplace(
+      VmSupervisorState::Saving{.order = order, .promise = promise, .frozen_since = std::chrono::steady_clock::now()});
+  state.session->quiesce(order.sync);
+  flush(self);
+  state.frozen = true;
+  self->delayed_send(self, order.sync ? kSyncDeadline : kQuiesceDeadline, thaw_atom_v, ++state.savings);
+  return promise;
+}
+
 void take_event(Self self, ChannelEvent& event) {
   auto& state = self->state;
   if (std::holds_alternative<SessionUp>(event)) {
     ready_if_complete(self);
     if (state.adopting) {
+      // The daemon that froze it, or stopped its vCPUs, may have died before it let it go on.
+      state.session->ping(wall_clock_ns());
+      state.session->thaw();
       state.configured = true;
       deliver_done(*std::exchange(state.adopting, std::nullopt));
     }
   } else if (std::holds_alternative<Configured>(event)) {
-    if (!state.configuring) return;
+    if (state.rehearsing) {
+      auto [ready, promise] = *std::exchange(state.rehearsing, std::nullopt);
+      promise.deliver(std::move(ready));
+      return;
+    }
+    if (state.configured || !(state.configuring || state.configured_ahead)) return;
     state.configured = true;
-    auto [sandbox, promise] = *std::exchange(state.configuring, std::nullopt);
-    promise.deliver(std::move(sandbox));
+    state.session->ping(wall_clock_ns());  // CONFIGURE's clock was as late as CONFIGURE
+    // On a loaded host each of them comes late; the one that was fastest counts.
+    for (const auto later : kClockAgain) self->delayed_send(self, later, tick_atom_v, true);
+    if (state.restored || state.pooled) state.boot_time_ms = milliseconds_since(state.received);
+    if (state.configuring) configured(self);
+  } else if (std::holds_alternative<Quiesced>(event)) {
+    save_frozen(self);
+  } else if (std::holds_alternative<Pong>(event)) {
+    for (auto& pinger : std::exchange(state.pingers, {})) deliver_done(pinger);
   } else if (const auto* error = std::get_if<StreamError>(&event); error != nullptr && error->stream == 0) {
-    if (state.configuring)
-      std::exchange(state.configuring, std::nullopt)->second.deliver(to_caf(refusal_of(*error, state.sandbox_id)));
+    if (state.saving && !state.saving->working)
+      saving_failed(self, refusal_of(*error, state.sandbox_id));
+    else if (state.rehearsing || (!state.configured && (state.configuring || state.configured_ahead)))
+      give_up(self, refusal_of(*error, state.sandbox_id));
   } else {
     std::visit([self](auto& told) { tell_sink(self, told); }, event);
   }
@@ -367,7 +566,8 @@ caf::result<void> adopt(Self self, const VmIdentity& identity) {
             self->state.vm = std::move(vm);
             self->state.adopting = promise;
             self->state.received = std::chrono::steady_clock::now();
-            open_session(self, true);
+            self->state.session = std::make_unique<ChannelSession>(fresh_nonce(), true);
+            begin_session(self);
           },
           [self, promise](caf::error& error) mutable {
             self->state.ended = from_caf(error, "adopt the VM of " + self->state.sandbox_id);
@@ -388,15 +588,18 @@ void vm_exited(Self self, const VmExit& exit) {
     give_up(self, error);
   }
   state.vm.reset();
-  for (auto& ender : std::exchange(state.enders, {})) deliver_done(ender);
+  end_if_over(self);
 }
 
 caf::result<void> end(Self self) {
   auto& state = self->state;
   state.ending = true;
   if (!state.ended)
-    give_up(self, error_of(ErrorCode::sandbox_not_running, "use sandbox", state.sandbox_id, "it was ended"));
-  if (!state.vm && !state.starting) return caf::unit;
+    give_up(self, state.frozen && !state.saving
+                      ? error_of(ErrorCode::sandbox_paused, "use sandbox", state.sandbox_id, "it was paused",
+                                 "POST …/resume lets it go on")
+                      : error_of(ErrorCode::sandbox_not_running, "use sandbox", state.sandbox_id, "it was ended"));
+  if (!state.vm && !state.starting && !state.saving) return caf::unit;
   state.stop_starting.request_stop();
   state.enders.push_back(self->make_response_promise<void>());
   auto promise = state.enders.back();
@@ -406,7 +609,8 @@ caf::result<void> end(Self self) {
 }  // namespace
 
 VmSupervisorActor::behavior_type vm_supervisor(Self self, SharedServices services, VmEndedSink sink,
-                                               std::string sandbox_id) {
+                                               VmmStockActor stock, std::string sandbox_id) {
+  self->state.stock = std::move(stock);
   self->state.services = std::move(services);
   self->state.sink = std::move(sink);
   self->state.sandbox_id = std::move(sandbox_id);
@@ -422,6 +626,7 @@ VmSupervisorActor::behavior_type vm_supervisor(Self self, SharedServices service
         ready_if_complete(self);
         return promise;
       },
+      [self](rehearse_atom, const BootCall&, const ReadyGuest& ready) { return rehearse(self, ready); },
       [self](config_atom, const BootCall&, const ReadyGuest& ready) { return configure(self, ready); },
       [self](adopt_atom, const Sandbox&, const VmIdentity& identity) { return adopt(self, identity); },
       [self](open_atom, const StreamRequest& request, const StreamSink& sink) {
@@ -452,6 +657,58 @@ VmSupervisorActor::behavior_type vm_supervisor(Self self, SharedServices service
         flush(self);
       },
       [self](close_atom, std::uint32_t stream) { close_stream(self, stream); },
+      [self](capture_atom, const SaveOrder& order) { return begin_saving(self, order); },
+      [self](thaw_atom) -> caf::result<void> {
+        auto& state = self->state;
+        if (!state.vm || state.ended) return caf::unit;
+        auto promise = self->make_response_promise<void>();  // not before: what is returned would answer nobody
+        request_job(self, kStartDeadline,
+                    [vm = state.vm]() -> Result<bool> {
+                      NANOBOX_TRY(vm->cont());
+                      return true;
+                    })
+            .then(
+                [self, promise](bool) mutable {
+                  thaw(self);
+                  deliver_done(promise);
+                },
+                [promise](caf::error& error) mutable { promise.deliver(error); });
+        return promise;
+      },
+      [self](thaw_atom, std::uint32_t saving) {
+        auto& state = self->state;
+        if (saving != state.savings || !state.saving || state.saving->working) return;
+        saving_failed(self, error_of(ErrorCode::guest_timeout, "freeze the guest of", state.sandbox_id,
+                                     "it did not answer in time"));
+      },
+      [self](take_atom, const BootRequest& request) -> caf::result<Sandbox> {
+        auto& state = self->state;
+        if (state.ended) return to_caf(*state.ended);
+        if (!state.vm || !state.session || !state.session->up() || state.configured)
+          return to_caf(error_of(ErrorCode::sandbox_not_running, "take", state.sandbox_id, "it is not ready"));
+        if (auto sent = send_configure(self, request.sandbox, 0, false); !sent) return to_caf(sent.error());
+        flush(self);
+        state.configured_ahead = true;
+        // Meanwhile the guest is at it.
+        if (auto renamed = rename_vm(*state.services, *state.vm, request.sandbox.id); !renamed)
+          return to_caf(renamed.error());
+        if (auto attached = attach_network(*state.services, request.sandbox); !attached)
+          return to_caf(attached.error());
+        state.sandbox_id = request.sandbox.id;
+        state.received = request.received;
+        state.pooled = true;
+        return configure(self, {.sandbox = request.sandbox});
+      },
+      [self](ping_atom) -> caf::result<void> {
+        auto& state = self->state;
+        if (state.ended) return to_caf(*state.ended);
+        if (!state.session || !state.session->up())
+          return to_caf(error_of(ErrorCode::sandbox_not_running, "ask", state.sandbox_id, "it is not ready"));
+        state.pingers.push_back(self->make_response_promise<void>());
+        state.session->ping(wall_clock_ns());
+        flush(self);
+        return state.pingers.back();
+      },
       [self](end_atom) { return end(self); },
       [self](console_atom) -> std::string {
         return self->state.vm ? self->state.vm->console_tail(1U << 20) : std::string();
@@ -470,9 +727,7 @@ VmSupervisorActor::behavior_type vm_supervisor(Self self, SharedServices service
       [self](ready_atom) {
         auto& state = self->state;
         if (std::exchange(state.ready_mark, true)) return;
-        state.boot_time_ms =
-            std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - state.received)
-                .count();
+        state.boot_time_ms = milliseconds_since(state.received);
         if (state.session && !state.session->up()) {
           state.session->repeat_hello();
           flush(self);
@@ -497,6 +752,12 @@ VmSupervisorActor::behavior_type vm_supervisor(Self self, SharedServices service
         give_up(self,
                 error_of(nospace ? ErrorCode::host_disk_full : ErrorCode::io_failed, "run the VM of",
                          self->state.sandbox_id, self->state.disk_problem, nospace ? "free space on the host" : ""));
+      },
+      [self](tick_atom, bool) {
+        auto& state = self->state;
+        if (state.ended || state.frozen || !state.session || !state.session->up()) return;
+        state.session->ping(wall_clock_ns());
+        flush(self);
       },
       [self](tick_atom) {
         auto& state = self->state;

@@ -26,7 +26,7 @@ namespace nanobox {
               X(manifest_invalid) X(platform_not_found) X(digest_mismatch) X(diff_id_mismatch) X(blob_truncated)       \
                   X(layer_invalid) X(layer_unsupported) X(layer_too_large) X(image_too_small) /* templates */          \
       X(template_not_found) X(template_not_ready) X(template_in_use) X(template_name_invalid) /* sandboxes */          \
-      X(sandbox_not_found) X(sandbox_not_running) X(run_not_found) X(node_not_found) X(boot_path_unavailable)          \
+      X(sandbox_not_found) X(sandbox_not_running) X(sandbox_paused) X(snapshot_invalid) X(run_not_found) X(node_not_found) X(boot_path_unavailable)          \
           X(vmm_missing) X(vmm_failed) X(kernel_missing) X(guest_panicked) X(guest_timeout) X(guest_protocol)          \
               X(guest_gone) X(cwd_not_found) X(user_not_found) X(command_invalid) X(no_capacity)                       \
                   X(network_unavailable) X(no_address) X(host_disk_full) /* inside of sandboxes */                     \

@@ -21,15 +21,14 @@ Result<Ipv4Subnet> parse_subnet(std::string_view text) {
   const std::string example = "write an IPv4 network such as 10.100.0.0/16";
   const auto slash = text.find('/');
   if (slash == std::string_view::npos) return refuse(text, "it has no prefix length", example);
-  in_addr address;
-  if (::inet_pton(AF_INET, std::string(text.substr(0, slash)).c_str(), &address) != 1)
-    return refuse(text, "it is no IPv4 address", example);
+  const auto address = parse_ipv4(text.substr(0, slash));
+  if (!address) return refuse(text, "it is no IPv4 address", example);
   const auto digits = text.substr(slash + 1);
   Ipv4Subnet subnet;
   const auto [end, wrong] = std::from_chars(digits.data(), digits.data() + digits.size(), subnet.prefix);
   if (wrong != std::errc{} || end != digits.data() + digits.size() || subnet.prefix < 8 || subnet.prefix > 30)
     return refuse(text, "the prefix length must be 8 to 30", example);
-  subnet.base = ntohl(address.s_addr);
+  subnet.base = *address;
   if ((subnet.base & ~subnet.mask()) != 0) {
     subnet.base &= subnet.mask();
     return refuse(text, "bits are set behind the prefix", "did you mean " + to_string(subnet) + "?");
@@ -45,6 +44,12 @@ std::string ipv4_text(std::uint32_t address) {
   const in_addr network{htonl(address)};
   char text[INET_ADDRSTRLEN];
   return ::inet_ntop(AF_INET, &network, text, sizeof text);
+}
+
+std::optional<std::uint32_t> parse_ipv4(std::string_view text) {
+  in_addr address;
+  if (::inet_pton(AF_INET, std::string(text).c_str(), &address) != 1) return std::nullopt;
+  return ntohl(address.s_addr);
 }
 
 std::string first_address(const Ipv4Subnet& subnet) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -25,6 +26,8 @@ std::string to_string(const Ipv4Subnet& subnet);
 
 /// "10.100.0.1" for 0x0A640001.
 std::string ipv4_text(std::uint32_t address);
+/// The other way round.
+std::optional<std::uint32_t> parse_ipv4(std::string_view text);
 
 /// The gateway's address, and the default resolver's: the first behind the network's own.
 std::string first_address(const Ipv4Subnet& subnet);

@@ -19,6 +19,10 @@
  * keeps of tiny frames is bounded too. */
 #define NANOBOX_DATA_COST 64
 #define NANOBOX_NONCE_BYTES 16
+/* eth0 in every guest; the host maps it to the sandbox' own address. */
+#define NANOBOX_GUEST_ADDRESS "169.254.100.2"
+#define NANOBOX_GUEST_NETMASK "255.255.255.252"
+#define NANOBOX_GATEWAY_ADDRESS "169.254.100.1"
 /* The longest payload of HELLO and HELLO_ACK: what bounds the search for them. */
 #define NANOBOX_HELLO_MAX 1024
 #define NANOBOX_ENTROPY_BYTES 64
@@ -26,7 +30,7 @@
 enum nanobox_frame_type {
   NANOBOX_HELLO = 1,     /* host: VERSION, NONCE */
   NANOBOX_HELLO_ACK = 2, /* guest: VERSION, NONCE, BOOT_ID, FEATURES */
-  NANOBOX_CONFIGURE = 3, /* host: ID … ; guest echoes the type with no payload, or ERROR */
+  NANOBOX_CONFIGURE = 3, /* host: ID … ; guest echoes the type with no payload before it does it, or ERROR */
   NANOBOX_QUIESCE = 4,   /* host asks, guest echoes once every command is frozen */
   NANOBOX_THAW = 5,
   NANOBOX_PING = 6,  /* host: CLOCK_NS */
@@ -153,7 +157,10 @@ enum nanobox_tag {
   NANOBOX_TAG_ERRNO = 53,        /* u32: Linux' number */
   NANOBOX_TAG_PORT = 54,         /* u32 */
   NANOBOX_TAG_FOLLOW = 55,       /* no value: goes on until CLOSE */
-  NANOBOX_TAG_NAME = 56          /* bytes: of an entry of a folder */
+  NANOBOX_TAG_NAME = 56,         /* bytes: of an entry of a folder */
+  NANOBOX_TAG_DISK_BYTES = 57,   /* u64: the size that the root's device is to have, maybe not at once */
+  NANOBOX_TAG_REHEARSAL = 58,    /* no value: another CONFIGURE will follow, what QUIESCE froze waits for that */
+  NANOBOX_TAG_SYNC = 59          /* no value: with QUIESCE, what is to go to the disk goes there before the answer */
 };
 
 enum nanobox_reason {

@@ -35,6 +35,8 @@ HttpStatus http_status(ErrorCode code) {
       case ErrorCode::template_not_ready:
       case ErrorCode::template_in_use:
       case ErrorCode::sandbox_not_running:
+      case ErrorCode::sandbox_paused:
+      case ErrorCode::snapshot_invalid:
       case ErrorCode::boot_path_unavailable:
       case ErrorCode::cancelled:
       case ErrorCode::conflict:

@@ -25,6 +25,8 @@ std::string_view to_string(Concern concern) {
       return "disk_keeper";
     case Concern::vm_supervisor:
       return "vm_supervisor";
+    case Concern::snapshot_maker:
+      return "snapshot_maker";
   }
   return "unknown";
 }

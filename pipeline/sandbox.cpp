@@ -10,6 +10,12 @@ std::string_view to_string(SandboxStatus status) {
       return "creating";
     case SandboxStatus::running:
       return "running";
+    case SandboxStatus::pausing:
+      return "pausing";
+    case SandboxStatus::paused:
+      return "paused";
+    case SandboxStatus::resuming:
+      return "resuming";
     case SandboxStatus::stopping:
       return "stopping";
     case SandboxStatus::failed:
@@ -38,6 +44,24 @@ std::map<std::string, std::string> map_at(const rapidjson::Value& object, const 
   return values;
 }
 
+void put_number_or_null(JsonWriter& json, std::string_view key, const std::optional<std::int64_t>& value) {
+  put(json, key);
+  if (value)
+    json.Int64(*value);
+  else
+    json.Null();
+}
+
+std::optional<std::int64_t> optional_number_at(const rapidjson::Value& object, const char* key) {
+  const auto found = object.FindMember(key);
+  if (found == object.MemberEnd() || !found->value.IsInt64()) return std::nullopt;
+  return found->value.GetInt64();
+}
+
+std::vector<std::string> names_of(const std::vector<std::filesystem::path>& paths) {
+  return {paths.begin(), paths.end()};
+}
+
 void put_sandbox(JsonWriter& json, const Sandbox& sandbox) {
   put_text(json, "id", sandbox.id);
   put_text(json, "template", sandbox.template_name);
@@ -45,8 +69,8 @@ void put_sandbox(JsonWriter& json, const Sandbox& sandbox) {
   put_text(json, "status", to_string(sandbox.status));
   put_text_or_null(json, "reason", sandbox.reason);
   put_text(json, "node_id", sandbox.node_id);
-  put(json, "ip");
-  json.Null();
+  put_text_or_null(json, "ip", sandbox.ip.value_or(""));
+  if (sandbox.former_ip) put_text(json, "former_ip", *sandbox.former_ip);
   put(json, "resources");
   json.StartObject();
   put(json, "vcpu");
@@ -58,22 +82,24 @@ void put_sandbox(JsonWriter& json, const Sandbox& sandbox) {
   json.EndObject();
   put(json, "network");
   json.StartObject();
-  put_text(json, "mode", sandbox.network_mode);
+  put_text(json, "mode", sandbox.network.mode);
+  put_text_or_null(json, "group", sandbox.network.group);
+  put(json, "rate_limit_mbps");
+  json.Uint(sandbox.network.rate_limit_mbps);
+  put_strings(json, "allow_domains", sandbox.network.allow_domains);
+  put_strings(json, "allow_cidrs", sandbox.network.allow_cidrs);
+  put_strings(json, "deny_cidrs", sandbox.network.deny_cidrs);
   json.EndObject();
   put_map(json, "env", sandbox.env);
   put_map(json, "metadata", sandbox.metadata);
   put_text(json, "boot_path", sandbox.boot_path);
-  put(json, "boot_time_ms");
-  if (sandbox.boot_time_ms)
-    json.Int64(*sandbox.boot_time_ms);
-  else
-    json.Null();
+  put_number_or_null(json, "boot_time_ms", sandbox.boot_time_ms);
   put(json, "generation");
   json.Uint64(sandbox.generation);
-  put(json, "state_age_ms");
-  json.Null();
-  put(json, "parent");
-  json.Null();
+  put_number_or_null(json, "state_age_ms", sandbox.state_age_ms);
+  put_text_or_null(json, "parent", sandbox.parent);
+  if (sandbox.pause_ms) put_number_or_null(json, "pause_ms", sandbox.pause_ms);
+  if (sandbox.restore_time_ms) put_number_or_null(json, "restore_time_ms", sandbox.restore_time_ms);
   put(json, "timeout_sec");
   json.Uint(sandbox.timeout_sec);
   put_text(json, "on_timeout", sandbox.on_timeout);
@@ -101,6 +127,13 @@ std::string to_record(const Sandbox& sandbox) {
   put_text(json, "owner", sandbox.owner);
   put_text(json, "rootfs_identity", sandbox.rootfs_identity);
   put_text(json, "rootfs_path", sandbox.rootfs_path);
+  put_strings(json, "image_env", sandbox.image.env);
+  put_text(json, "image_workdir", sandbox.image.working_dir);
+  put_text(json, "image_user", sandbox.image.user);
+  put_text(json, "snapshot", sandbox.lineage.snapshot.native());
+  put_text(json, "memory_layer", sandbox.lineage.memory_layer.native());
+  put_strings(json, "disk_layers", names_of(sandbox.lineage.disk_layers));
+  put_text(json, "paused_state", sandbox.lineage.paused_state.native());
   put_time(json, "failed_at", sandbox.failed_at);
   json.EndObject();
   return buffer.GetString();
@@ -118,10 +151,10 @@ std::optional<Sandbox> sandbox_from_record(std::string_view text) {
   sandbox.rootfs_identity = text_at(json, "rootfs_identity");
   sandbox.rootfs_path = text_at(json, "rootfs_path");
   const auto status = text_at(json, "status");
-  sandbox.status = status == "creating"   ? SandboxStatus::creating
-                   : status == "running"  ? SandboxStatus::running
-                   : status == "stopping" ? SandboxStatus::stopping
-                                          : SandboxStatus::failed;
+  sandbox.status = SandboxStatus::failed;
+  for (const auto known : {SandboxStatus::creating, SandboxStatus::running, SandboxStatus::pausing,
+                           SandboxStatus::paused, SandboxStatus::resuming, SandboxStatus::stopping})
+    if (to_string(known) == status) sandbox.status = known;
   sandbox.reason = text_at(json, "reason");
   sandbox.node_id = text_at(json, "node_id");
   if (json.HasMember("resources") && json["resources"].IsObject()) {
@@ -130,12 +163,32 @@ std::optional<Sandbox> sandbox_from_record(std::string_view text) {
                          .memory_mb = static_cast<std::uint32_t>(number_at(resources, "memory_mb", 512)),
                          .disk_mb = static_cast<std::uint32_t>(number_at(resources, "disk_mb", 2048))};
   }
-  if (json.HasMember("network") && json["network"].IsObject()) sandbox.network_mode = text_at(json["network"], "mode");
+  if (json.HasMember("network") && json["network"].IsObject()) {
+    const auto& network = json["network"];
+    sandbox.network = {.mode = text_at(network, "mode"),
+                       .group = text_at(network, "group"),
+                       .rate_limit_mbps = static_cast<std::uint32_t>(number_at(network, "rate_limit_mbps", 0)),
+                       .allow_domains = strings_at(network, "allow_domains"),
+                       .allow_cidrs = strings_at(network, "allow_cidrs"),
+                       .deny_cidrs = strings_at(network, "deny_cidrs")};
+  }
+  if (auto ip = text_at(json, "ip"); !ip.empty()) sandbox.ip = std::move(ip);
+  if (auto ip = text_at(json, "former_ip"); !ip.empty()) sandbox.former_ip = std::move(ip);
   sandbox.env = map_at(json, "env");
   sandbox.metadata = map_at(json, "metadata");
   sandbox.boot_path = text_at(json, "boot_path");
-  if (json.HasMember("boot_time_ms") && json["boot_time_ms"].IsInt64())
-    sandbox.boot_time_ms = json["boot_time_ms"].GetInt64();
+  sandbox.boot_time_ms = optional_number_at(json, "boot_time_ms");
+  sandbox.state_age_ms = optional_number_at(json, "state_age_ms");
+  sandbox.pause_ms = optional_number_at(json, "pause_ms");
+  sandbox.restore_time_ms = optional_number_at(json, "restore_time_ms");
+  sandbox.parent = text_at(json, "parent");
+  sandbox.image.env = strings_at(json, "image_env");
+  sandbox.image.working_dir = text_at(json, "image_workdir");
+  sandbox.image.user = text_at(json, "image_user");
+  sandbox.lineage.snapshot = text_at(json, "snapshot");
+  sandbox.lineage.memory_layer = text_at(json, "memory_layer");
+  for (auto& layer : strings_at(json, "disk_layers")) sandbox.lineage.disk_layers.emplace_back(std::move(layer));
+  sandbox.lineage.paused_state = text_at(json, "paused_state");
   sandbox.generation = number_at(json, "generation");
   sandbox.timeout_sec = static_cast<std::uint32_t>(number_at(json, "timeout_sec", 300));
   sandbox.on_timeout = text_at(json, "on_timeout");

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "config/clock.hpp"
 #include "config/error.hpp"
@@ -12,8 +14,32 @@
 
 namespace nanobox {
 
-enum class SandboxStatus : std::uint8_t { creating = 1, running, stopping, failed };
+enum class SandboxStatus : std::uint8_t { creating = 1, running, pausing, paused, resuming, stopping, failed };
 std::string_view to_string(SandboxStatus status);
+
+/// Whether its processes are kept, but cannot run now.
+inline bool is_paused(SandboxStatus status) {
+  return status == SandboxStatus::pausing || status == SandboxStatus::paused || status == SandboxStatus::resuming;
+}
+
+/// What a sandbox' memory and disk stand on: nothing of it may go while the sandbox is there.
+struct SandboxLineage {
+  std::filesystem::path snapshot;                  ///< the template snapshot's folder; empty: it booted cold
+  std::filesystem::path memory_layer;              ///< pages over the snapshot's memory, from a fork or pause
+  std::vector<std::filesystem::path> disk_layers;  ///< frozen overlays below its own, bottom first
+  std::filesystem::path paused_state;              ///< the folder of the last pause; while running it may be stale
+};
+
+/// What a sandbox may reach, as it was asked for (api.md, `network`).
+struct SandboxNetwork {
+  std::string mode = "isolated";           ///< isolated, internal, internet
+  std::string group;                       ///< of `internal`, among those of its owner; empty: the owner's own
+  std::uint32_t rate_limit_mbps = 0;       ///< each direction; 0: none
+  std::vector<std::string> allow_domains;  ///< these three with `internet` only
+  std::vector<std::string> allow_cidrs;
+  std::vector<std::string> deny_cidrs;
+  bool operator==(const SandboxNetwork&) const = default;
+};
 
 /// A sandbox as the API shows it (api.md, Sandboxes).
 struct Sandbox {
@@ -27,12 +53,20 @@ struct Sandbox {
   std::string reason;  ///< why it is `failed`
   std::string node_id;
   Resources resources;
-  std::string network_mode = "isolated";
+  std::optional<std::string> ip;         ///< in [network] subnet; none where the host can make no interface
+  std::optional<std::string> former_ip;  ///< before the last resume, which found it taken
+  SandboxNetwork network;
   std::map<std::string, std::string> env;
   std::map<std::string, std::string> metadata;
   std::string boot_path = "cold";
   std::optional<std::int64_t> boot_time_ms;
-  std::uint64_t generation = 0;
+  ImageConfig image;                            ///< what commands get that do not say otherwise
+  std::uint64_t generation = 0;                 ///< how often this guest was copied or came back
+  std::optional<std::int64_t> state_age_ms;     ///< how old the state was that it came from
+  std::string parent;                           ///< the sandbox it was forked from
+  std::optional<std::int64_t> pause_ms;         ///< of the last pause
+  std::optional<std::int64_t> restore_time_ms;  ///< of the last resume
+  SandboxLineage lineage;
   std::uint32_t timeout_sec = 300;
   std::string on_timeout = "destroy";
   std::string vmm;

@@ -21,6 +21,7 @@ enum class Concern : std::uint8_t {
   network_keeper,
   disk_keeper,
   vm_supervisor,
+  snapshot_maker,
 };
 std::string_view to_string(Concern concern);
 

@@ -18,7 +18,64 @@ std::string_view to_string(TemplateStatus status) {
   return "unknown";
 }
 
+std::string_view to_string(SnapshotStatus status) {
+  switch (status) {
+    case SnapshotStatus::none:
+      return "none";
+    case SnapshotStatus::making:
+      return "making";
+    case SnapshotStatus::ready:
+      return "ready";
+    case SnapshotStatus::failed:
+      return "failed";
+  }
+  return "unknown";
+}
+
 namespace {
+
+void put_prime(JsonWriter& json, const std::optional<Prime>& prime) {
+  put(json, "prime");
+  if (!prime) {
+    json.Null();
+    return;
+  }
+  json.StartObject();
+  put_text(json, "command", prime->command);
+  put_strings(json, "args", prime->args);
+  put(json, "background");
+  json.Bool(prime->background);
+  put(json, "ready");
+  if (prime->ready) {
+    json.StartObject();
+    if (!prime->ready->command.empty()) put_text(json, "command", prime->ready->command);
+    if (prime->ready->port != 0) {
+      put(json, "port");
+      json.Uint(prime->ready->port);
+    }
+    put(json, "timeout_ms");
+    json.Uint(prime->ready->timeout_ms);
+    json.EndObject();
+  } else {
+    json.Null();
+  }
+  json.EndObject();
+}
+
+std::optional<Prime> prime_at(const rapidjson::Value& object) {
+  const auto found = object.FindMember("prime");
+  if (found == object.MemberEnd() || !found->value.IsObject()) return std::nullopt;
+  const auto& value = found->value;
+  Prime prime{.command = text_at(value, "command"),
+              .args = strings_at(value, "args"),
+              .background = value.HasMember("background") && value["background"].IsTrue(),
+              .ready = std::nullopt};
+  if (value.HasMember("ready") && value["ready"].IsObject())
+    prime.ready = Prime::Ready{.command = text_at(value["ready"], "command"),
+                               .port = static_cast<std::uint16_t>(number_at(value["ready"], "port")),
+                               .timeout_ms = static_cast<std::uint32_t>(number_at(value["ready"], "timeout_ms"))};
+  return prime;
+}
 
 void put_resources(JsonWriter& json, const Resources& resources) {
   put(json, "resources");
@@ -70,8 +127,8 @@ void put_template(JsonWriter& json, const Template& entry) {
   put_resources(json, entry.resources);
   put(json, "sshd");
   json.Bool(entry.sshd);
-  put(json, "parent");
-  json.Null();
+  put_prime(json, entry.prime);
+  put_text_or_null(json, "parent", entry.parent);
   put_time(json, "created_at", entry.created_at);
   put_time(json, "updated_at", entry.updated_at);
 }
@@ -96,9 +153,8 @@ std::string to_json(const Template& entry, std::size_t sandboxes) {
   put_template(json, entry);
   put(json, "snapshot");
   json.StartObject();
-  put_text(json, "status", "none");
-  put(json, "error");
-  json.Null();
+  put_text(json, "status", to_string(entry.snapshot_status));
+  put_error(json, "error", entry.snapshot_error);
   json.EndObject();
   put(json, "sandboxes");
   json.Uint64(sandboxes);
@@ -117,6 +173,12 @@ std::string to_record(const Template& entry) {
   json.Uint64(entry.rootfs.entries);
   put(json, "snapshot_wanted");
   json.Bool(entry.snapshot);
+  put(json, "served");
+  json.Bool(entry.served);
+  put_text(json, "disk", entry.disk.native());
+  put_text(json, "snapshot_status", to_string(entry.snapshot_status));
+  put_text(json, "snapshot_key", entry.snapshot_key);
+  put_error(json, "snapshot_error", entry.snapshot_error);
   json.EndObject();
   return buffer.GetString();
 }
@@ -163,6 +225,15 @@ std::optional<Template> template_from_record(std::string_view text) {
                   .used_bytes = number_at(json, "rootfs_used_bytes"),
                   .entries = number_at(json, "rootfs_entries")};
   entry.snapshot = !json.HasMember("snapshot_wanted") || json["snapshot_wanted"].IsTrue();
+  entry.served = !json.HasMember("served") || json["served"].IsTrue();
+  entry.prime = prime_at(json);
+  entry.parent = text_at(json, "parent");
+  entry.disk = text_at(json, "disk");
+  entry.snapshot_key = text_at(json, "snapshot_key");
+  const auto snapshot = text_at(json, "snapshot_status");
+  for (const auto known : {SnapshotStatus::ready, SnapshotStatus::failed})
+    if (to_string(known) == snapshot) entry.snapshot_status = known;
+  if (json.HasMember("snapshot_error")) entry.snapshot_error = error_from_json(json["snapshot_error"]);
   entry.sshd = json.HasMember("sshd") && json["sshd"].IsTrue();
   entry.created_at = from_rfc3339(text_at(json, "created_at")).value_or(WallTime{});
   entry.updated_at = from_rfc3339(text_at(json, "updated_at")).value_or(WallTime{});

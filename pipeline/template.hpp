@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -24,6 +25,25 @@ struct Resources {
 enum class TemplateStatus : std::uint8_t { queued = 1, running, ready, failed };
 std::string_view to_string(TemplateStatus status);
 
+/// What runs in a template before its snapshot is taken.
+struct Prime {
+  /// When a command in the background has done its part.
+  struct Ready {
+    std::string command;     ///< run by /bin/sh -c, again until it ends with 0; or
+    std::uint16_t port = 0;  ///< something listens there
+    std::uint32_t timeout_ms = 60'000;
+    bool operator==(const Ready&) const = default;
+  };
+  std::string command;
+  std::vector<std::string> args;
+  bool background = false;  ///< goes on running in every copy; else it must end with 0
+  std::optional<Ready> ready;
+  bool operator==(const Prime&) const = default;
+};
+
+enum class SnapshotStatus : std::uint8_t { none = 1, making, ready, failed };
+std::string_view to_string(SnapshotStatus status);
+
 /// What a warmup is asked for; equal requests for an equal digest are one template.
 struct WarmupRequest {
   std::string name;
@@ -32,6 +52,7 @@ struct WarmupRequest {
   Resources resources;
   bool snapshot = true;
   bool sshd = false;
+  std::optional<Prime> prime = {};
   bool force = false;
 };
 
@@ -44,6 +65,8 @@ struct Template {
   Resources resources;
   bool snapshot = true;
   bool sshd = false;
+  std::optional<Prime> prime = {};
+  std::string parent;  ///< the template of the sandbox that it was made from; empty: from an image
   TemplateStatus status = TemplateStatus::queued;
   std::string operation_id;    ///< the latest run
   std::optional<Error> error;  ///< of the latest run
@@ -54,8 +77,15 @@ struct Template {
   std::vector<Descriptor> layers;
   ImageConfig config;
   BuiltRootfs rootfs;
+  std::filesystem::path disk;  ///< its own disk over the root, qcow2, of a template made from a sandbox
+  SnapshotStatus snapshot_status = SnapshotStatus::none;
+  std::string snapshot_key;  ///< its snapshots' folder
+  std::optional<Error> snapshot_error;
 
-  bool usable() const { return !rootfs.identity.empty(); }
+  /// A version was once ready: it serves while the next is made, its snapshot included.
+  bool served = false;
+
+  bool usable() const { return served && !rootfs.identity.empty(); }
 };
 
 std::string to_json(const Template& entry, std::size_t sandboxes);

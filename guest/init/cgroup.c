@@ -25,12 +25,18 @@ static void group_path(uint32_t number, const char* file, char path[GROUP_PATH_M
   snprintf(path, GROUP_PATH_MAX, COMMANDS "/%u%s", number, file);
 }
 
+static int freeze_fd = -1, events_fd = -1;
+
 void groups_make_root(void) {
   mkdir(COMMANDS, 0755);
   mkdir(WORKERS, 0755);
+  freeze_fd = open(COMMANDS "/cgroup.freeze", O_WRONLY | O_CLOEXEC);
+  events_fd = open(COMMANDS "/cgroup.events", O_RDONLY | O_CLOEXEC);
+  if (freeze_fd < 0 || events_fd < 0) say("nanobox-init: processes cannot be frozen: %s", strerror(errno));
 }
 
 pid_t group_fork(const char* group) {
+  before_a_process();
   const int folder = open(group, O_PATH | O_DIRECTORY | O_CLOEXEC);
   struct clone_args how = {.flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t)folder};
   const pid_t pid = folder < 0 ? -1 : (pid_t)syscall(SYS_clone3, &how, sizeof how);
@@ -51,7 +57,9 @@ void group_make(uint32_t number, char path[GROUP_PATH_MAX]) {
 void group_kill(uint32_t number) {
   char path[GROUP_PATH_MAX];
   group_path(number, "/cgroup.kill", path);
-  if (!write_text(path, "1", 0)) say("nanobox-init: cannot kill a command's cgroup: %s", strerror(errno));
+  const int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0 || write(fd, "1", 1) != 1) say("nanobox-init: cannot kill a command's cgroup: %s", strerror(errno));
+  if (fd >= 0) close(fd);
 }
 
 size_t group_signal(uint32_t number, int signal_number) {
@@ -84,28 +92,25 @@ void groups_sweep(void) {
   released_count = kept;
 }
 
-static bool events_say(int fd, const char* wanted) {
+static bool all_are_frozen(void) {
   char text[256];
-  const ssize_t count = pread(fd, text, sizeof text - 1, 0);
+  const ssize_t count = pread(events_fd, text, sizeof text - 1, 0);
   text[count > 0 ? count : 0] = 0;
-  return strstr(text, wanted) != NULL;
+  return strstr(text, "frozen 1") != NULL;
 }
 
-bool groups_freeze(bool frozen, int patience_ms) {
-  const char* wanted = frozen ? "frozen 1" : "frozen 0";
+bool groups_freeze(int patience_ms) {
   const uint64_t until = now_ms() + (uint64_t)patience_ms;
-  const int fd = open(COMMANDS "/cgroup.events", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return false;
-  bool done = false;
-  if (write_text(COMMANDS "/cgroup.freeze", frozen ? "1" : "0", 0)) {
-    for (;;) { /* the kernel announces a change of cgroup.events as POLLPRI */
-      done = events_say(fd, wanted);
-      const uint64_t now = now_ms();
-      if (done || now >= until) break;
-      struct pollfd change = {.fd = fd, .events = POLLPRI};
-      poll(&change, 1, (int)(until - now));
-    }
+  if (pwrite(freeze_fd, "1", 1, 0) != 1) return false;
+  for (;;) { /* the kernel announces a change of cgroup.events as POLLPRI */
+    if (all_are_frozen()) return true;
+    const uint64_t now = now_ms();
+    if (now >= until) return false;
+    struct pollfd change = {.fd = events_fd, .events = POLLPRI};
+    poll(&change, 1, (int)(until - now));
   }
-  close(fd);
-  return done;
+}
+
+void groups_thaw(void) {
+  if (pwrite(freeze_fd, "0", 1, 0) != 1) say("nanobox-init: cannot thaw the processes: %s", strerror(errno));
 }

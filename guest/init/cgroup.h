@@ -24,7 +24,9 @@ size_t group_signal(uint32_t number, int signal_number);
 void group_release(uint32_t number);
 /* Removes released groups that are empty by now. */
 void groups_sweep(void);
-/* Freezes or thaws every command; false where that did not happen within the patience. */
-bool groups_freeze(bool frozen, int patience_ms);
+/* Freezes every command; false where that did not happen within the patience. */
+bool groups_freeze(int patience_ms);
+/* Each goes on when its turn comes, which is not waited for. */
+void groups_thaw(void);
 
 #endif

@@ -90,5 +90,6 @@ void channel_readable(void) {
     if (count <= 0) return; /* nothing more, or no host: the next edge tells */
     input.used += (size_t)count;
     frames_take(&input, session_frame);
+    session_settle();
   }
 }

@@ -28,6 +28,7 @@ static struct command* commands; /* the newest first */
 static size_t command_count;
 static uint32_t last_group;
 static uint64_t ended_count;
+static uint64_t frozen_since; /* 0: they run */
 
 struct command* commands_first(void) {
   return commands;
@@ -44,6 +45,11 @@ struct command* command_by_pid(pid_t pid) {
   struct command* c = commands;
   while (c && c->pid != pid) c = c->next;
   return c;
+}
+
+/* The time that counts for commands: it stands still while they are frozen. */
+static uint64_t commands_now(void) {
+  return frozen_since ? frozen_since : now_ms();
 }
 
 static void close_fd(int* fd) {
@@ -63,7 +69,7 @@ static void kill_all_of(struct command* c) {
 
 void command_end(struct command* c) {
   if (c->exited || c->kill_at) return;
-  c->kill_at = now_ms() + GRACE_MS;
+  c->kill_at = commands_now() + GRACE_MS;
   if (c->terminal && !c->owner) { /* hung up, which interactive shells heed and TERM they do not */
     close_fd(&c->in);
     close_fd(&c->out.fd);
@@ -225,7 +231,7 @@ struct command* command_start(struct request* request, uint32_t* reason, const c
   if (request->process_id) strcpy(c->id, request->process_id);
   copy_arguments(c, request);
   c->started_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-  c->deadline = request->deadline_ms ? now_ms() + request->deadline_ms : 0;
+  c->deadline = request->deadline_ms ? commands_now() + request->deadline_ms : 0;
   c->detached = request->detached;
   c->next = commands;
   commands = c;
@@ -274,6 +280,7 @@ static uint64_t tick(struct command* c, uint64_t now) {
     pump(c); /* may forget it */
     return UINT64_MAX;
   }
+  if (frozen_since) return UINT64_MAX;
   if (c->kill_at) {
     if (c->kill_at > now) return c->kill_at;
     c->kill_at = UINT64_MAX;
@@ -328,19 +335,27 @@ static void speak_again(void) {
 
 bool commands_quiesce(void) {
   streams_silence(true);
-  if (groups_freeze(true, 1000)) return true;
-  groups_freeze(false, 0);
-  speak_again();
+  if (groups_freeze(1000)) {
+    if (!frozen_since) frozen_since = now_ms();
+    return true;
+  }
+  commands_thaw();
   return false;
 }
 
 void commands_thaw(void) {
-  groups_freeze(false, 1000);
+  groups_thaw();
+  const uint64_t lost = frozen_since ? now_ms() - frozen_since : 0;
+  frozen_since = 0;
+  for (struct command* c = commands; c; c = c->next) {
+    if (c->deadline) c->deadline += lost;
+    if (c->kill_at && c->kill_at != UINT64_MAX) c->kill_at += lost;
+  }
   speak_again();
 }
 
 void commands_end_all(void) {
-  groups_freeze(false, 0);
+  groups_thaw();
   kill(-1, SIGTERM); /* everybody but this process */
   sigset_t children;
   sigemptyset(&children);

@@ -78,7 +78,8 @@ void commands_child_ended(pid_t pid, int status);
 int commands_tick(void);
 void commands_pump(void);
 uint32_t commands_running(void);
-/* Freezes every command and sends nothing more; false where they did not freeze in time. */
+/* Freezes every command and sends nothing more; false where they did not freeze in time. Deadlines stand still until
+ * they thaw. */
 bool commands_quiesce(void);
 void commands_thaw(void);
 void commands_end_all(void);

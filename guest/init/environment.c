@@ -9,6 +9,11 @@ struct environment sandbox_environment;
 char image_cwd[4096] = "/";
 char image_user[256] = "";
 
+/* The image's own. */
+static struct environment own_environment;
+static char own_cwd[sizeof image_cwd] = "/";
+static char own_user[sizeof image_user];
+
 void environment_set(struct environment* environment, const char* entry) {
   const char* equals = strchr(entry, '=');
   if (!equals || equals == entry) return;
@@ -56,12 +61,20 @@ void read_image_settings(void) {
   char* entry = NULL;
   size_t size = 0;
   FILE* file = fopen("/etc/nanobox/env", "re");
-  while (file && getdelim(&entry, &size, 0, file) > 0) environment_set(&sandbox_environment, entry);
+  while (file && getdelim(&entry, &size, 0, file) > 0) environment_set(&own_environment, entry);
   free(entry);
   if (file) fclose(file);
-  read_line("/etc/nanobox/workdir", image_cwd, sizeof image_cwd);
-  read_line("/etc/nanobox/user", image_user, sizeof image_user);
-  if (!*image_cwd) strcpy(image_cwd, "/");
-  if (!environment_get(&sandbox_environment, "PATH"))
-    environment_set(&sandbox_environment, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+  read_line("/etc/nanobox/workdir", own_cwd, sizeof own_cwd);
+  read_line("/etc/nanobox/user", own_user, sizeof own_user);
+  if (!*own_cwd) strcpy(own_cwd, "/");
+  if (!environment_get(&own_environment, "PATH"))
+    environment_set(&own_environment, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+  restore_image_settings();
+}
+
+void restore_image_settings(void) {
+  environment_free(&sandbox_environment);
+  for (size_t i = 0; i < own_environment.count; ++i) environment_set(&sandbox_environment, own_environment.entries[i]);
+  strcpy(image_cwd, own_cwd);
+  strcpy(image_user, own_user);
 }

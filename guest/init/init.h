@@ -11,17 +11,22 @@
 
 /* machine.c: what a machine needs before anything runs on it */
 void mount_file_systems(void);
-void bring_loopback_up(void);
+void let_sleep(void);
+/* lo, and eth0 where the machine has one. */
+void bring_network_up(void);
 bool kernel_argument_is(const char* wanted);
 void add_entropy(const uint8_t* bytes, size_t size);
 void take_device_entropy(void);
 void set_clock(uint64_t nanoseconds);
-/* Slews the wall clock towards the host's; one that is far off is set. */
+/* Slews the wall clock towards the host's; one that is behind, or far ahead, is set. */
 void follow_clock(uint64_t nanoseconds);
 void read_memory(uint64_t* total_kb, uint64_t* available_kb);
-void grow_root(void);
-/* Replaces what is there, never following a link; false with errno. */
-bool write_text(const char* path, const char* text, mode_t mode);
+/* Grows the root's file system to its device, which is waited for where it has not yet the `disk_bytes` that it will
+ * have; 0: it has its size. */
+void grow_root(uint64_t disk_bytes);
+/* The file holds `text` afterwards, and is not written where it does already. What is no file there is replaced, links
+ * are never followed. false with errno. */
+bool put_text(const char* path, const char* text, mode_t mode);
 void end_machine(void) __attribute__((noreturn));
 uint64_t now_ms(void);
 
@@ -80,9 +85,17 @@ void channel_send(uint8_t type, uint8_t flags, uint16_t part, uint32_t stream, c
 /* `number`: errno, or 0 */
 void channel_send_error(uint32_t stream, uint32_t reason, int number, const char* text);
 
+/* configure.c: CONFIGURE, which makes this copy of a guest itself */
+void configure(const uint8_t* payload, uint32_t length);
+/* Does what CONFIGURE put off as long as there was nobody to see it. */
+void before_a_process(void);
+
 /* session.c: what the frames mean */
 void session_frame(uint8_t type, uint8_t flags, uint16_t part, uint32_t stream, const uint8_t* payload,
                    uint32_t length);
+/* Lets go of the session before. After the answer to a new one's HELLO, and to a CONFIGURE beside it: in a fresh copy,
+ * emulated, each line that runs for the first time takes its time. */
+void session_settle(void);
 
 /* user.c: users and groups from the guest's own files */
 struct user {
@@ -107,6 +120,8 @@ void environment_free(struct environment* environment);
 /* What the image's configuration says, from /etc/nanobox/env (NUL between entries), workdir and user; CONFIGURE may say
  * more. A PATH for images that set none. */
 void read_image_settings(void);
+/* Forgets what a CONFIGURE said. */
+void restore_image_settings(void);
 extern struct environment sandbox_environment;
 /* Where and as whom commands run that do not say so. */
 extern char image_cwd[4096];

@@ -27,7 +27,9 @@ static void give_up(struct stream* stream, struct command* c) {
 void writer_feed(struct command* c) {
   struct stream* stream = c->writer;
   struct writer* writer = stream->owner;
-  if (c->in < 0 || !inbox_write(&writer->inbox, c->in)) {
+  if (c->in >= 0) inbox_write(&writer->inbox, c->in);
+  /* A command may end by its last byte before we hear that it was the last: one that took all was not in the way. */
+  if (writer->inbox.broken || (c->in < 0 && writer->inbox.used > 0)) {
     give_up(stream, c);
     return;
   }

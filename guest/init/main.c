@@ -79,7 +79,8 @@ int main(void) {
   }
   umask(022);
   mount_file_systems();
-  bring_loopback_up();
+  let_sleep();
+  bring_network_up();
   take_device_entropy();
   read_image_settings();
   limit_histories();

@@ -1,6 +1,4 @@
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,6 +10,8 @@
    NANOBOX_FEATURE_TERMINAL | NANOBOX_FEATURE_FILES | NANOBOX_FEATURE_TCP | NANOBOX_FEATURE_LOG)
 
 static bool greeted;
+/* A HELLO was answered, and what the former session left was not yet let go. */
+static bool unsettled;
 
 static void hello(const uint8_t* payload, uint32_t length) {
   struct tlv_reader reader = {payload, payload + length};
@@ -22,20 +22,13 @@ static void hello(const uint8_t* payload, uint32_t length) {
     if (entry.tag == NANOBOX_TAG_NONCE && entry.length == NANOBOX_NONCE_BYTES) nonce = entry.value;
   if (!nonce) return;
   static uint8_t last_nonce[NANOBOX_NONCE_BYTES];
-  const bool repeated = greeted && memcmp(nonce, last_nonce, sizeof last_nonce) == 0;
+  const bool repeated = (greeted || unsettled) && memcmp(nonce, last_nonce, sizeof last_nonce) == 0;
   if (!repeated) { /* a repeated HELLO is the same session */
     memcpy(last_nonce, nonce, sizeof last_nonce);
     channel_reset_output();
-    if (greeted) {
-      streams_silence(false);
-      streams_lose_all();
-      commands_pump();
-    }
-    note(greeted ? "a new session began: what the former one left runs on" : "the first session began");
-    greeted = true;
   }
-  char boot_id[64] = "";
-  FILE* file = fopen("/proc/sys/kernel/random/boot_id", "re");
+  static char boot_id[64];
+  FILE* file = *boot_id ? NULL : fopen("/proc/sys/kernel/random/boot_id", "re");
   if (file && fgets(boot_id, sizeof boot_id, file)) boot_id[strcspn(boot_id, "\n")] = 0;
   if (file) fclose(file);
   tlv_put_u32(&writer, NANOBOX_TAG_VERSION, NANOBOX_PROTOCOL_VERSION);
@@ -43,58 +36,20 @@ static void hello(const uint8_t* payload, uint32_t length) {
   tlv_put(&writer, NANOBOX_TAG_BOOT_ID, boot_id, (uint32_t)strlen(boot_id));
   tlv_put_u64(&writer, NANOBOX_TAG_FEATURES, FEATURES);
   channel_send(NANOBOX_HELLO_ACK, 0, 0, 0, writer.bytes, writer.used);
+  if (repeated) return;
+  unsettled = true;
 }
 
-static void configure(const uint8_t* payload, uint32_t length) {
-  struct tlv_reader reader = {payload, payload + length};
-  struct tlv entry;
-  char text[600];
-  int more;
-  while ((more = tlv_next(&reader, &entry)) > 0) {
-    char* value = NULL;
-    switch (entry.tag) {
-      case NANOBOX_TAG_HOSTNAME:
-        if (!(value = tlv_text(&entry)) || strlen(value) > 64) break;
-        if (sethostname(value, strlen(value)) != 0) say("nanobox-init: cannot set the host name: %s", strerror(errno));
-        snprintf(text, sizeof text, "%s\n", value);
-        write_text("/etc/hostname", text, 0644);
-        snprintf(text, sizeof text, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t%s\n",
-                 value);
-        write_text("/etc/hosts", text, 0644);
-        break;
-      case NANOBOX_TAG_RESOLVER:
-        if (!(value = tlv_text(&entry)) || strlen(value) > 64) break;
-        snprintf(text, sizeof text, "nameserver %s\n", value);
-        write_text("/etc/resolv.conf", text, 0644);
-        break;
-      case NANOBOX_TAG_ENV:
-        if ((value = tlv_text(&entry))) environment_set(&sandbox_environment, value);
-        break;
-      case NANOBOX_TAG_CWD:
-        if ((value = tlv_text(&entry)) && *value && strlen(value) < sizeof image_cwd) strcpy(image_cwd, value);
-        break;
-      case NANOBOX_TAG_USER:
-        if ((value = tlv_text(&entry)) && strlen(value) < sizeof image_user) strcpy(image_user, value);
-        break;
-      case NANOBOX_TAG_CLOCK_NS:
-        set_clock(tlv_u64(&entry));
-        break;
-      case NANOBOX_TAG_ENTROPY:
-        add_entropy(entry.value, entry.length);
-        break;
-      default:
-        break;
-    }
-    free(value);
+void session_settle(void) {
+  if (!unsettled) return;
+  unsettled = false;
+  if (greeted) { /* what QUIESCE froze stays frozen */
+    streams_silence(false);
+    streams_lose_all();
+    commands_pump();
   }
-  if (more < 0) {
-    channel_send_error(0, NANOBOX_REASON_BAD_REQUEST, 0, "CONFIGURE is malformed");
-    return;
-  }
-  grow_root();
-  commands_thaw();
-  note("configured");
-  channel_send(NANOBOX_CONFIGURE, 0, 0, 0, NULL, 0);
+  note(greeted ? "a new session began: what the former one left runs on" : "the first session began");
+  greeted = true;
 }
 
 static void ping(const uint8_t* payload, uint32_t length) {
@@ -116,8 +71,10 @@ static void stats(void) {
   channel_send(NANOBOX_STATS, 0, 0, 0, writer.bytes, writer.used);
 }
 
-static void quiesce(void) {
-  if (commands_quiesce())
+static void quiesce(struct tlv_reader entries) {
+  const bool frozen = commands_quiesce();
+  if (frozen && tlv_has(entries, NANOBOX_TAG_SYNC)) sync();
+  if (frozen)
     channel_send(NANOBOX_QUIESCE, 0, 0, 0, NULL, 0);
   else
     channel_send_error(0, NANOBOX_REASON_NO_RESOURCES, 0, "the commands did not freeze in time");
@@ -179,13 +136,15 @@ void session_frame(uint8_t type, uint8_t flags, uint16_t part, uint32_t stream, 
     hello(payload, length);
     return;
   }
-  if (!greeted) return;
+  if (!greeted && !unsettled) return;
+  if (type == NANOBOX_CONFIGURE) { /* settles once it has answered */
+    configure(payload, length);
+    return;
+  }
+  session_settle();
   switch (type) {
-    case NANOBOX_CONFIGURE:
-      configure(payload, length);
-      break;
     case NANOBOX_QUIESCE:
-      quiesce();
+      quiesce(entries);
       break;
     case NANOBOX_THAW:
       commands_thaw();

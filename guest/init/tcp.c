@@ -70,29 +70,34 @@ static bool feed(struct stream* stream, struct connection* connection) {
   return false;
 }
 
-static void tcp_event(struct stream* stream) {
+/* Whether it is connected by now. A quiet guest tells that later. */
+static bool is_connected(struct stream* stream) {
   struct connection* connection = stream->owner;
-  if (!connection->connected) {
-    int problem = 0;
-    socklen_t size = sizeof problem;
-    struct sockaddr_storage peer;
-    socklen_t peer_size = sizeof peer;
-    getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &problem, &size);
-    if (problem) {
-      connect_next(stream, connection, problem);
-      return;
-    }
-    if (getpeername(connection->fd, (struct sockaddr*)&peer, &peer_size) != 0) return; /* still connecting */
-    connection->connected = true;
-    const struct tlv_writer nothing = {0};
-    stream_opened(stream, &nothing);
+  if (connection->connected) return true;
+  if (streams_are_silent()) return false;
+  int problem = 0;
+  socklen_t size = sizeof problem;
+  struct sockaddr_storage peer;
+  socklen_t peer_size = sizeof peer;
+  getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &problem, &size);
+  if (problem) {
+    connect_next(stream, connection, problem);
+    return false;
   }
-  if (feed(stream, connection)) stream_wake(stream);
+  if (getpeername(connection->fd, (struct sockaddr*)&peer, &peer_size) != 0) return false; /* still connecting */
+  connection->connected = true;
+  const struct tlv_writer nothing = {0};
+  stream_opened(stream, &nothing);
+  return true;
+}
+
+static void tcp_event(struct stream* stream) {
+  if (is_connected(stream) && feed(stream, stream->owner)) stream_wake(stream);
 }
 
 static bool tcp_send(struct stream* stream) {
+  if (!is_connected(stream)) return false;
   struct connection* connection = stream->owner;
-  if (!connection->connected) return false;
   if (!feed(stream, connection) || connection->out_ended) return false;
   const uint32_t want = stream_allowance(stream);
   if (want == 0) return false;

@@ -249,6 +249,7 @@ bool ObjectReader::object(std::string_view name, const std::function<void(Object
   }
   ObjectReader inner(*value, complaints_, pointer_to(name));
   read(inner);
+  inner.finish();
   return true;
 }
 

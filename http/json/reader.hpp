@@ -55,7 +55,7 @@ public:
   std::optional<bool> boolean(std::string_view name);
   std::optional<std::vector<std::string>> texts(std::string_view name, std::size_t max_items);
   std::optional<std::map<std::string, std::string>> text_map(std::string_view name, std::size_t max_items);
-  /// A nested object, to be read (and finished) by `read`. @returns whether it was there
+  /// A nested object, read by `read` and then finished. @returns whether it was there
   bool object(std::string_view name, const std::function<void(ObjectReader&)>& read);
   /// The raw value, or nullptr where absent or null.
   const rapidjson::Value* raw(std::string_view name);

@@ -61,16 +61,24 @@ inline Result<std::shared_ptr<const Sandbox>> sandbox_of(const Api& api, const R
   return sandbox;
 }
 
+/// Why a sandbox that is not running cannot be used, and what to do.
+inline Error not_running(const Sandbox& sandbox) {
+  const bool paused = is_paused(sandbox.status);
+  const auto resume = "POST /api/v1/sandboxes/" + sandbox.id + "/resume";
+  return {.code = paused ? ErrorCode::sandbox_paused : ErrorCode::sandbox_not_running,
+          .attempted = "use sandbox",
+          .subject = sandbox.id,
+          .reason =
+              "it is " + std::string(to_string(sandbox.status)) + (sandbox.reason.empty() ? "" : ": " + sandbox.reason),
+          .mend = sandbox.status == SandboxStatus::resuming ? resume + " is at work: wait until it is running"
+                  : paused                                  ? resume + " lets it go on"
+                                                            : "make another sandbox"};
+}
+
 /// The same, if a command can run in it now.
 inline Result<std::shared_ptr<const Sandbox>> running_sandbox_of(const Api& api, const Request& request) {
   auto sandbox = NANOBOX_TRY(sandbox_of(api, request));
-  if (sandbox->status != SandboxStatus::running)
-    return fail({.code = ErrorCode::sandbox_not_running,
-                 .attempted = "use sandbox",
-                 .subject = sandbox->id,
-                 .reason = "it is " + std::string(to_string(sandbox->status)) +
-                           (sandbox->reason.empty() ? "" : ": " + sandbox->reason),
-                 .mend = "make another sandbox"});
+  if (sandbox->status != SandboxStatus::running) return fail(not_running(*sandbox));
   return sandbox;
 }
 

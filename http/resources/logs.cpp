@@ -88,6 +88,8 @@ void send_logs(Api& api, const Request& request, Responder responder) {
     return responder.send_problem(
         invalid_parameter("read the logs", "?source", "must be console or init", "leave it out for the console"));
   if ((*sandbox)->status == SandboxStatus::failed) return responder.send_bytes(200, kPlain, (*sandbox)->reason + "\n");
+  // Without a VM there is no console either.
+  if (is_paused((*sandbox)->status)) return responder.send_problem(not_running(**sandbox));
   if (source == "init") {
     std::unique_ptr<GuestClient> client;
     if (follow)

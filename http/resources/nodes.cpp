@@ -1,4 +1,7 @@
+#include <sys/stat.h>
+
 #include <filesystem>
+#include <set>
 
 #include "http/json/writer.hpp"
 #include "http/resources/api.hpp"
@@ -24,15 +27,32 @@ std::optional<Error> node_problem(const Api& api) {
   return std::nullopt;
 }
 
+/// The warm pools of one owner, or of all.
+void put_pools(json::Writer& json, const Api& api, const std::optional<std::string>& owner) {
+  json.key("pools").begin_array();
+  for (const auto& pool : api.boards().pools.all()) {
+    if (owner && pool->owner != *owner) continue;
+    json.begin_object()
+        .field("template", pool->template_name)
+        .field("ready", pool->ready)
+        .field("min_ready", pool->min_ready)
+        .field("max_ready", pool->max_ready);
+    if (!pool->problem.empty()) json.field("problem", pool->problem);
+    json.end_object();
+  }
+  json.end_array();
+}
+
 std::string node_json(const Api& api) {
   const auto& services = *api.node.services;
   std::uint64_t vcpu = 0, memory_mb = 0, disk_mb = 0, sandboxes = 0;
   for (const auto& sandbox : api.boards().sandboxes.all()) {
     if (sandbox->status == SandboxStatus::failed) continue;
     ++sandboxes;
+    disk_mb += sandbox->resources.disk_mb;
+    if (sandbox->status == SandboxStatus::paused) continue;
     vcpu += sandbox->resources.vcpu;
     memory_mb += sandbox->resources.memory_mb;
-    disk_mb += sandbox->resources.disk_mb;
   }
   std::error_code error;
   const auto space = std::filesystem::space(services.sandboxes_folder, error);
@@ -61,7 +81,7 @@ std::string node_json(const Api& api) {
       .end_object();
   json.end_object();
   json.field("sandboxes", sandboxes).field("templates", api.boards().templates.all().size());
-  json.key("pools").begin_array().end_array();
+  put_pools(json, api, std::nullopt);
   json.field("last_heartbeat_at", to_rfc3339(wall_now())).end_object();
   return json.take();
 }
@@ -74,16 +94,34 @@ std::uint64_t bytes_below(const std::filesystem::path& folder) {
   return sum;
 }
 
-std::string stats_json(const Api& api) {
+/// What the files below a folder take on disk: one with holes less than its size, one of several names once.
+std::uint64_t allocated_below(const std::filesystem::path& folder, std::set<std::pair<dev_t, ino_t>>& seen) {
+  std::uint64_t sum = 0;
+  std::error_code error;
+  for (auto entry = std::filesystem::directory_iterator(folder, error);
+       !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    struct stat status {};
+    if (::lstat(entry->path().c_str(), &status) != 0) continue;  // gone meanwhile
+    if (S_ISDIR(status.st_mode))
+      sum += allocated_below(entry->path(), seen);
+    else if (S_ISREG(status.st_mode) && (status.st_nlink < 2 || seen.emplace(status.st_dev, status.st_ino).second))
+      sum += static_cast<std::uint64_t>(status.st_blocks) * 512;
+  }
+  return sum;
+}
+
+std::string stats_json(const Api& api, const Request& request) {
   std::map<std::string, std::uint64_t> states;
   for (const auto& sandbox : api.boards().sandboxes.all()) ++states[std::string(to_string(sandbox->status))];
   json::Writer json;
   json.begin_object().field("nodes", 1).key("sandboxes").begin_object();
-  for (const auto& state : {"creating", "running", "stopping", "failed"}) json.field(state, states[state]);
+  for (const auto& state : {"creating", "running", "pausing", "paused", "resuming", "stopping", "failed"})
+    json.field(state, states[state]);
   json.end_object().field("templates", api.boards().templates.all().size());
-  json.key("pools").begin_array().end_array();
+  put_pools(json, api, request.is_admin ? std::nullopt : std::optional(request.owner));
+  std::set<std::pair<dev_t, ino_t>> seen;
   json.field("cache_bytes", bytes_below(api.node.services->cache.blobs / "sha256"))
-      .field("snapshot_bytes", 0)
+      .field("snapshot_bytes", allocated_below(api.node.services->snapshots_folder, seen))
       .end_object();
   return json.take();
 }
@@ -116,7 +154,7 @@ void add_node_routes(Router& router, Api& api) {
     responder.send(200, node_json(api));
   });
   router.add(Method::get, "/api/v1/stats",
-             [&api](Request, Responder responder) { responder.send(200, stats_json(api)); });
+             [&api](const Request& request, Responder responder) { responder.send(200, stats_json(api, request)); });
 }
 
 void add_health_routes(Router& router, Api& api) {

@@ -19,7 +19,10 @@ PipelineDescription description(std::string_view name) {
 void add_pipeline_routes(Router& router, Api& api) {
   router.add(Method::get, "/api/v1/pipelines", [](Request, Responder responder) {
     responder.send(200, "{\"items\":[" + to_json(description<WarmupPipeline>("warmup")) + "," +
-                            to_json(description<BootPipeline>("boot")) + "],\"next_cursor\":null}");
+                            to_json(description<BootPipeline>("boot")) + "," +
+                            to_json(PipelineDescription{"pause", {pause_stages.begin(), pause_stages.end()}}) + "," +
+                            to_json(PipelineDescription{"fork", {fork_stages.begin(), fork_stages.end()}}) +
+                            "],\"next_cursor\":null}");
   });
   router.add(Method::get, "/api/v1/pipelines/runs", [&api](const Request& request, Responder responder) {
     if (auto known = check_query(request, {"kind", "status", "limit", "cursor"}); !known)

@@ -4,7 +4,9 @@
 #include "http/pagination.hpp"
 #include "http/resources/api.hpp"
 #include "http/resources/ask.hpp"
+#include "http/resources/network_field.hpp"
 #include "http/resources/resources_field.hpp"
+#include "http/resources/template_name_field.hpp"
 
 namespace nanobox::http {
 
@@ -13,11 +15,21 @@ namespace {
 constexpr std::chrono::minutes kCreate{5};
 constexpr std::chrono::seconds kRemove{90};
 constexpr std::chrono::seconds kShort{30};
+constexpr std::chrono::minutes kPause{2};
+constexpr std::chrono::minutes kCopy{5};
 constexpr std::size_t kMapEntriesMax = 256;
 constexpr std::int64_t kTimeoutMax = 604'800;
+constexpr std::int64_t kForkMax = 100;
 
 bool is_variable_name(std::string_view name) {
   return !name.empty() && name.find('=') == std::string_view::npos && name.find('\0') == std::string_view::npos;
+}
+
+BootWay way_of(const std::optional<std::string>& text) {
+  if (text == "pool") return BootWay::pool;
+  if (text == "snapshot") return BootWay::snapshot;
+  if (text == "cold") return BootWay::cold;
+  return BootWay::automatic;
 }
 
 Result<BootRequest> read_create(Api& api, const Request& request) {
@@ -36,11 +48,9 @@ Result<BootRequest> read_create(Api& api, const Request& request) {
     defaults.disk_mb =
         std::max(defaults.disk_mb, static_cast<std::uint32_t>((entry->rootfs.size_bytes + (1 << 20) - 1) >> 20));
   sandbox.resources = read_resources(body, defaults);
-  sandbox.network_mode = api.default_network_mode;
-  body.object("network", [&](json::ObjectReader& network) {
-    sandbox.network_mode =
-        network.choice("mode", {"isolated", "internal", "internet"}).value_or(api.default_network_mode);
-  });
+  sandbox.network.mode = api.default_network_mode;
+  body.object("network",
+              [&](json::ObjectReader& network) { sandbox.network = read_network(network, api.default_network_mode); });
   sandbox.env = body.text_map("env", kMapEntriesMax).value_or(std::map<std::string, std::string>());
   for (const auto& [name, value] : sandbox.env)
     if (!is_variable_name(name) || value.find('\0') != std::string::npos)
@@ -48,16 +58,9 @@ Result<BootRequest> read_create(Api& api, const Request& request) {
   sandbox.metadata = body.text_map("metadata", kMapEntriesMax).value_or(std::map<std::string, std::string>());
   sandbox.timeout_sec = static_cast<std::uint32_t>(body.integer("timeout_sec", 1, kTimeoutMax).value_or(300));
   sandbox.on_timeout = body.choice("on_timeout", {"destroy", "pause"}).value_or("destroy");
-  if (sandbox.on_timeout == "pause") complaints.invalid("/on_timeout", "this version cannot pause; use destroy");
-  const auto way = body.choice("boot", {"auto", "pool", "snapshot", "cold"}).value_or("auto");
+  boot.way = way_of(body.choice("boot", {"auto", "pool", "snapshot", "cold"}));
   body.finish();
   NANOBOX_TRY(complaints.result());
-  if (way == "pool" || way == "snapshot")
-    return fail({.code = ErrorCode::boot_path_unavailable,
-                 .attempted = "boot a sandbox by",
-                 .subject = way,
-                 .reason = "this version boots cold only",
-                 .mend = "use boot auto or cold"});
   if (!entry) return fail(no_such_template(sandbox.template_name));
   return boot;
 }
@@ -133,6 +136,80 @@ void keep_alive(Api& api, const Request& request, Responder responder) {
       keep_atom_v, (*sandbox)->id, static_cast<std::uint32_t>(timeout));
 }
 
+/// Reads a body with what `read` takes from it, for the sandbox of the request.
+template <class Read>
+auto read_for_sandbox(const Api& api, const Request& request, Read read)
+    -> Result<std::pair<std::string, decltype(read(std::declval<json::ObjectReader&>()))>> {
+  const auto sandbox = NANOBOX_TRY(sandbox_of(api, request));
+  const auto document = NANOBOX_TRY(json::parse_body(request));
+  json::Complaints complaints;
+  json::ObjectReader body(document, complaints);
+  auto wanted = read(body);
+  body.finish();
+  NANOBOX_TRY(complaints.result());
+  return std::pair(sandbox->id, std::move(wanted));
+}
+
+void change_network(Api& api, const Request& request, Responder responder) {
+  const auto sandbox = sandbox_of(api, request);
+  if (!sandbox) return responder.send_problem(sandbox.error());
+  const auto asked = read_for_sandbox(
+      api, request, [&](json::ObjectReader& body) { return read_network(body, (*sandbox)->network.mode); });
+  if (!asked) return responder.send_problem(asked.error());
+  ask_actor<Sandbox>(
+      api, std::make_shared<Responder>(std::move(responder)), kShort, "change the sandbox's network",
+      api.node.sandboxes, [](Responder& to, const Sandbox& changed) { to.send(200, to_json(changed)); }, network_atom_v,
+      asked->first, asked->second);
+}
+
+/// Pause and resume: nothing to say but the sandbox, which is the answer too.
+template <class Atom>
+void change_state(Api& api, const Request& request, Responder responder, const std::string& attempted, Atom atom) {
+  const auto asked = read_for_sandbox(api, request, [](json::ObjectReader&) { return true; });
+  if (!asked) return responder.send_problem(asked.error());
+  ask_actor<Sandbox>(
+      api, std::make_shared<Responder>(std::move(responder)), kPause, attempted, api.node.sandboxes,
+      [](Responder& to, const Sandbox& sandbox) { to.send(200, to_json(sandbox)); }, atom, asked->first);
+}
+
+/// 11042 as 11.042, 11000 as 11: exactly, which a double is not.
+std::string milliseconds_text(std::int64_t microseconds) {
+  microseconds = std::max<std::int64_t>(microseconds, 0);
+  auto text = std::to_string(microseconds / 1000);
+  if (const auto rest = microseconds % 1000; rest != 0) {
+    text += "." + std::to_string(1000 + rest).substr(1);
+    text.erase(text.find_last_not_of('0') + 1);
+  }
+  return text;
+}
+
+std::string forked_json(const Forked& forked) {
+  std::string items;
+  for (const auto& child : forked.children) items += (items.empty() ? "" : ",") + to_json(child);
+  return "{\"items\":[" + items + "],\"pause_ms\":" + milliseconds_text(forked.pause_us) +
+         ",\"frozen_ms\":" + milliseconds_text(forked.frozen_us) + "}";
+}
+
+void fork(Api& api, const Request& request, Responder responder) {
+  const auto asked = read_for_sandbox(api, request, [](json::ObjectReader& body) {
+    return static_cast<std::uint32_t>(body.integer("count", 1, kForkMax).value_or(1));
+  });
+  if (!asked) return responder.send_problem(asked.error());
+  ask_actor<Forked>(
+      api, std::make_shared<Responder>(std::move(responder)), kCopy, "fork the sandbox", api.node.sandboxes,
+      [](Responder& to, const Forked& forked) { to.send(201, forked_json(forked)); }, fork_atom_v, asked->first,
+      asked->second);
+}
+
+void snapshot(Api& api, const Request& request, Responder responder) {
+  const auto asked = read_for_sandbox(api, request, read_template_name);
+  if (!asked) return responder.send_problem(asked.error());
+  ask_actor<Template>(
+      api, std::make_shared<Responder>(std::move(responder)), kCopy, "make a template of the sandbox",
+      api.node.sandboxes, [](Responder& to, const Template& made) { to.send(201, to_json(made, 0)); }, snapshot_atom_v,
+      asked->first, asked->second);
+}
+
 }  // namespace
 
 void add_sandbox_routes(Router& router, Api& api) {
@@ -163,6 +240,24 @@ void add_sandbox_routes(Router& router, Api& api) {
   router.add(Method::post, "/api/v1/sandboxes/{id}/keepalive",
              api.idempotency->wrap([&api](const Request& request, Responder responder) {
                keep_alive(api, request, std::move(responder));
+             }));
+  router.add(Method::put, "/api/v1/sandboxes/{id}/network", [&api](const Request& request, Responder responder) {
+    change_network(api, request, std::move(responder));
+  });
+  router.add(Method::post, "/api/v1/sandboxes/{id}/pause",
+             api.idempotency->wrap([&api](const Request& request, Responder responder) {
+               change_state(api, request, std::move(responder), "pause the sandbox", pause_atom_v);
+             }));
+  router.add(Method::post, "/api/v1/sandboxes/{id}/resume",
+             api.idempotency->wrap([&api](const Request& request, Responder responder) {
+               change_state(api, request, std::move(responder), "resume the sandbox", resume_atom_v);
+             }));
+  router.add(Method::post, "/api/v1/sandboxes/{id}/fork",
+             api.idempotency->wrap(
+                 [&api](const Request& request, Responder responder) { fork(api, request, std::move(responder)); }));
+  router.add(Method::post, "/api/v1/sandboxes/{id}/snapshot",
+             api.idempotency->wrap([&api](const Request& request, Responder responder) {
+               snapshot(api, request, std::move(responder));
              }));
 }
 

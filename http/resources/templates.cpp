@@ -8,6 +8,7 @@
 #include "http/resources/api.hpp"
 #include "http/resources/ask.hpp"
 #include "http/resources/resources_field.hpp"
+#include "http/resources/template_name_field.hpp"
 #include "http/sse.hpp"
 #include "pipeline/warmup/source/resolve.hpp"
 
@@ -17,11 +18,8 @@ namespace {
 
 constexpr std::chrono::seconds kWarmupAnswer{30};
 constexpr std::chrono::seconds kRemove{60};
-
-bool is_template_name(std::string_view name) {
-  if (name.empty() || name.size() > 63 || name.front() == '.' || name.front() == '-') return false;
-  return name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789._-") == std::string_view::npos;
-}
+constexpr std::size_t kArgumentsMax = 4096;
+constexpr std::int64_t kReadyMax = 3'600'000;
 
 std::optional<Platform> parse_platform(const std::string& text) {
   const auto first = text.find('/');
@@ -34,15 +32,35 @@ std::optional<Platform> parse_platform(const std::string& text) {
   return platform;
 }
 
+Prime::Ready read_ready(json::ObjectReader& ready) {
+  Prime::Ready wanted;
+  if (ready.has("command") == ready.has("port"))
+    ready.complaints().invalid(ready.pointer_to("command"), "give either a command or a port");
+  wanted.command = ready.text("command", {.min_bytes = 1}).value_or("");
+  wanted.port = static_cast<std::uint16_t>(ready.integer("port", 1, 65'535).value_or(0));
+  wanted.timeout_ms = static_cast<std::uint32_t>(ready.integer("timeout_ms", 1, kReadyMax).value_or(wanted.timeout_ms));
+  return wanted;
+}
+
+Prime read_prime(json::ObjectReader& prime) {
+  Prime wanted;
+  wanted.command = prime.required_text("command");
+  wanted.args = prime.texts("args", kArgumentsMax).value_or(std::vector<std::string>());
+  wanted.background = prime.boolean("background").value_or(false);
+  prime.object("ready", [&](json::ObjectReader& ready) { wanted.ready = read_ready(ready); });
+  if (wanted.ready && !wanted.background)
+    prime.complaints().invalid(prime.pointer_to("ready"),
+                               "is for a command in the background: without it the command's end is waited for");
+  return wanted;
+}
+
 Result<WarmupRequest> read_warmup(const Request& request) {
   const auto document = NANOBOX_TRY(json::parse_body(request));
   json::Complaints complaints;
   json::ObjectReader body(document, complaints);
   WarmupRequest warmup;
   warmup.owner = request.owner;
-  warmup.name = body.required_text("name");
-  if (!warmup.name.empty() && !is_template_name(warmup.name))
-    complaints.invalid("/name", "must be 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit");
+  warmup.name = read_template_name(body);
   warmup.image.image = body.required_text("image");
   body.object("credentials", [&](json::ObjectReader& credentials) {
     warmup.image.credentials = Credentials{.username = credentials.required_text("username"),
@@ -61,7 +79,9 @@ Result<WarmupRequest> read_warmup(const Request& request) {
   warmup.sshd = body.boolean("sshd").value_or(false);
   if (warmup.sshd) complaints.invalid("/sshd", "this version starts no sshd");
   warmup.force = body.boolean("force").value_or(false);
-  if (body.raw("prime") != nullptr) complaints.invalid("/prime", "this version makes no snapshots to prime");
+  body.object("prime", [&](json::ObjectReader& prime) { warmup.prime = read_prime(prime); });
+  if (warmup.prime && !warmup.snapshot)
+    complaints.invalid("/prime", "only a snapshot keeps what it makes: leave it out, or \"snapshot\":false");
   body.finish();
   NANOBOX_TRY(complaints.result());
   return warmup;
@@ -78,6 +98,14 @@ Result<std::shared_ptr<const Template>> template_of(const Api& api, const Reques
   auto entry = api.boards().templates.find(template_key(request.owner, std::string(request.param("name"))));
   if (!entry) return fail(no_such_template(request.param("name")));
   return entry;
+}
+
+/// What a template that is ready came through last.
+std::string last_stage(const RunRecord* run) {
+  if (run != nullptr)
+    for (auto stage = run->stages.rbegin(); stage != run->stages.rend(); ++stage)
+      if (stage->status != StageStatus::skipped) return stage->name;
+  return "publish";
 }
 
 /// The status of a template and, where it is still known, of the run that makes it.
@@ -98,7 +126,7 @@ std::string status_json(const Template& entry, const RunRecord* run) {
   if (current == nullptr) {
     json.begin_object();
     if (status == TemplateStatus::ready)
-      json.field("stage", "publish").field("done_bytes", 0).field("total_bytes", 0).field("percent", 100.0);
+      json.field("stage", last_stage(run)).field("done_bytes", 0).field("total_bytes", 0).field("percent", 100.0);
     else
       json.null_field("stage").field("done_bytes", 0).field("total_bytes", 0).field("percent", 0.0);
     json.end_object();

@@ -79,6 +79,16 @@ Result<void> NodeStore::remove_vm(std::string_view sandbox_id) {
   return impl_->run("DELETE FROM vm WHERE sandbox_id = ?", sandbox_id);
 }
 
+Result<void> NodeStore::take_over(std::string_view from, std::string_view to, std::string_view identity) {
+  const std::lock_guard lock(impl_->mutex);
+  auto transaction = NANOBOX_TRY(SqliteTransaction::begin(impl_->database));
+  NANOBOX_TRY(impl_->run_locked("DELETE FROM vm WHERE sandbox_id = ?", from));
+  NANOBOX_TRY(impl_->run_locked(
+      "INSERT INTO vm (sandbox_id, identity) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET identity = ?2", to, identity));
+  NANOBOX_TRY(impl_->run_locked("UPDATE lease SET holder = ?2 WHERE holder = ?1", from, to));
+  return transaction.commit();
+}
+
 Result<void> NodeStore::put_deadline(std::string_view sandbox_id, WallTime expires_at) {
   return impl_->run(
       "INSERT INTO deadline (sandbox_id, expires_ms) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET expires_ms = ?2",
@@ -136,6 +146,14 @@ Result<std::vector<HeldLease>> NodeStore::leases(std::string_view kind) const {
 
 Result<void> NodeStore::release(std::string_view kind, std::uint64_t number) {
   return impl_->run("DELETE FROM lease WHERE kind = ? AND number = ?", kind, static_cast<std::int64_t>(number));
+}
+
+Result<void> NodeStore::forget_vmm(std::string_view sandbox_id) {
+  const std::lock_guard lock(impl_->mutex);
+  auto transaction = NANOBOX_TRY(SqliteTransaction::begin(impl_->database));
+  NANOBOX_TRY(impl_->run_locked("DELETE FROM vm WHERE sandbox_id = ?", sandbox_id));
+  NANOBOX_TRY(impl_->run_locked("DELETE FROM lease WHERE kind = 'uid' AND holder = ?", sandbox_id));
+  return transaction.commit();
 }
 
 Result<void> NodeStore::forget(std::string_view sandbox_id) {

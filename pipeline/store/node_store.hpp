@@ -45,6 +45,9 @@ public:
   Result<std::vector<VmRow>> vms() const;  ///< by sandbox id
   Result<void> remove_vm(std::string_view sandbox_id);
 
+  /// All that `from` holds is `to`'s, in one transaction, with this identity.
+  Result<void> take_over(std::string_view from, std::string_view to, std::string_view identity);
+
   /// When the sandbox expires; the node is the authority for it.
   Result<void> put_deadline(std::string_view sandbox_id, WallTime expires_at);
   Result<std::map<std::string, WallTime>> deadlines() const;
@@ -55,6 +58,8 @@ public:
   Result<std::vector<HeldLease>> leases(std::string_view kind) const;  ///< by number
   Result<void> release(std::string_view kind, std::uint64_t number);
 
+  /// A VMM that is gone, and its user: another may follow for the same sandbox, whose address it is.
+  Result<void> forget_vmm(std::string_view sandbox_id);
   /// VM, deadline and every lease of a sandbox, in one transaction; a missing one is success.
   Result<void> forget(std::string_view sandbox_id);
 

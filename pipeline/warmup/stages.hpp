@@ -77,7 +77,17 @@ struct PublishStage : StageDefaults {
   static constexpr bool commits = true;
 };
 
+/// Boots the template once and saves it. What fails leaves the template as published, but for its `prime`.
+struct SnapshotStage : StageDefaults {
+  using Input = Template;
+  using Output = Template;
+  static constexpr std::string_view name = "snapshot", input = "Template", output = "Template",
+                                    undo = "end the VM, drop what was saved";
+  static constexpr Concern concern = Concern::snapshot_maker;
+  static constexpr std::chrono::milliseconds deadline{7'200'000};
+};
+
 /// Image name → template. `pull` answers as soon as the downloads have started; `extract` follows the bytes.
-using WarmupPipeline = Pipeline<ResolveStage, PullStage, ExtractStage, BuildStage, PublishStage>;
+using WarmupPipeline = Pipeline<ResolveStage, PullStage, ExtractStage, BuildStage, PublishStage, SnapshotStage>;
 
 }  // namespace nanobox

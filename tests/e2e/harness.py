@@ -1,9 +1,12 @@
 """What end-to-end tests stand on: a registry with the test images, the daemon, a REST client, the CLI, and a look for leaks.
 Everything started is ended by its own pid; everything written is below one temporary folder."""
+import contextlib
+import functools
 import http.client
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -19,12 +22,23 @@ ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE), str(ROOT / "tests" / "images")]
 
 import build_images  # noqa: E402
+import own_network  # noqa: E402
 import push_image  # noqa: E402
-from leaks import idle_leaks, interfaces, processes_of, stopped_leaks  # noqa: E402
+from leaks import idle_leaks, interfaces, machines, processes_of, stopped_leaks  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("NANOBOX_BUILD", ROOT / "build")).resolve()
 IMAGES = pathlib.Path(os.environ.get("NANOBOX_TEST_IMAGES", BUILD / "test-images"))
 KERNEL = os.environ.get("NANOBOX_KERNEL", "")
+
+
+@functools.cache
+def vmm() -> str:
+    """What "auto" means here: found once, not by every daemon of the tests."""
+    told = subprocess.run([BUILD / "bin" / "nanobox", "doctor"], capture_output=True, text=True).stdout
+    chosen = re.search(r"^vmm +ok +uses (\S+)", told, re.MULTILINE)
+    if not chosen:
+        raise AssertionError(f"sandboxes cannot run here:\n{told}")
+    return chosen.group(1)
 
 
 def free_port() -> int:
@@ -43,6 +57,12 @@ def until(what: str, condition, timeout=30.0, step=0.05):
         if time.monotonic() > end:
             raise AssertionError(f"after {timeout} s still not: {what}")
         time.sleep(step)
+
+
+def image_layout(name: str) -> pathlib.Path:
+    """The OCI layout of a test image, which is built the first time, with packages from the internet."""
+    with own_network.outside():
+        return build_images.build(name, IMAGES)
 
 
 class Child:
@@ -80,7 +100,7 @@ class Registry:
         self.child = Child(["docker-registry", "serve", config], folder / f"registry-{self.port}.log",
                            {"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"})
         until("docker-registry listens", self.listens, 20)
-        self.digests = {name: push_image.push(build_images.build(name, IMAGES), self.address, name) for name in names}
+        self.digests = {name: push_image.push(image_layout(name), self.address, name) for name in names}
 
     def listens(self):
         with socket.socket() as probe:
@@ -194,8 +214,8 @@ class Daemon:
         return pathlib.Path(f"/proc/{self.child.process.pid}/root{self.data}")
 
     def start(self):
-        self.child = Child([*self.prefix, BUILD / "bin" / "nanoboxd", "--config", self.config, *self.flags],
-                           self.log, self.environment())
+        self.child = Child([*self.prefix, BUILD / "bin" / "nanoboxd", "--config", self.config, f"--agent.vmm={vmm()}",
+                            *self.flags], self.log, self.environment())
         address = next(line for line in self.config.read_text().splitlines() if line.startswith("listen_addr")).split('"')[1]
         self.client = Client(address, self.key)
         try:
@@ -226,7 +246,7 @@ class Daemon:
 
     def vmm(self, sandbox):
         """The process id of a sandbox's VMM."""
-        return next(pid for pid, command in self.processes().items() if f"guest={sandbox}" in command.split(" "))
+        return machines(self.seen_data())[sandbox]["pid"]
 
     def cli(self, *args, timeout=180, **more):
         env = {**self.environment(), "NANOBOX_SERVER": f"http://{self.client.address}", "TERM": "dumb"}
@@ -255,10 +275,17 @@ class Daemon:
         return code
 
 
+def kill_what_is_left(folder: pathlib.Path):
+    """After a test that failed, whose daemon may be unable to do it."""
+    for pid in processes_of(str(folder), but={os.getpid()}):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 class Case(unittest.TestCase):
     """A test class with one daemon and one registry for all of its tests; each test begins and ends without sandboxes."""
     images = ("library/busybox:latest",)
-    config, flags = "", ()
+    config, flags, prefix = "", (), ()
     maxDiff = None
 
     @classmethod
@@ -268,7 +295,7 @@ class Case(unittest.TestCase):
         cls.interfaces_before = interfaces()
         cls.addClassCleanup(cls.tear_down)
         cls.registry = Registry(cls.folder, cls.images) if cls.images else None
-        cls.daemon = Daemon(cls.folder, cls.config, cls.flags)
+        cls.daemon = Daemon(cls.folder, cls.config, cls.flags, cls.prefix)
 
     @classmethod
     def tear_down(cls):
@@ -282,8 +309,7 @@ class Case(unittest.TestCase):
             if getattr(cls, "registry", None):
                 cls.registry.end()
             left = stopped_leaks(cls.folder, cls.interfaces_before)
-            for pid in processes_of(str(cls.folder), but={os.getpid()}):
-                os.kill(pid, signal.SIGKILL)
+            kill_what_is_left(cls.folder)
             keep = os.environ.get("NANOBOX_E2E_KEEP")
             if keep and hasattr(cls, "daemon"):
                 shutil.copy(cls.daemon.log, f"{keep}/{cls.__name__}.log")
@@ -329,9 +355,10 @@ class OwnDaemon(unittest.TestCase):
         self.addCleanup(keeper.cleanup)
         self.folder = pathlib.Path(keeper.name)
         self.folder.chmod(0o755)
+        self.addCleanup(kill_what_is_left, self.folder)
         before = interfaces()
         self.addCleanup(lambda: self.assertEqual(stopped_leaks(self.folder, before), []))
-        self.busybox = f"oci:{build_images.build('library/busybox:latest', IMAGES)}:latest"
+        self.busybox = f"oci:{image_layout('library/busybox:latest')}:latest"
 
     def daemon(self, config="", **more):
         daemon = Daemon(self.folder, config, **more)

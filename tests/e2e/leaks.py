@@ -1,7 +1,19 @@
-"""What NanoBox must not leave behind: processes, cgroups, mounts, interfaces, half-made files, held locks."""
+"""What NanoBox must not leave behind: processes, cgroups, mounts, networks, half-made files, held locks."""
+import contextlib
 import fcntl
+import json
 import os
 import pathlib
+import re
+import socket
+import sqlite3
+import time
+
+import nft
+import own_network
+
+# By the network keeper, beside those of the VMs there are.
+NETWORKS_MADE_AHEAD = 2
 
 
 def processes_of(mark: str, but=()):
@@ -34,22 +46,59 @@ def cgroups_of(data: pathlib.Path):
 
 
 def interfaces():
-    """Network interfaces and named network namespaces of this host."""
-    folders = pathlib.Path("/sys/class/net"), pathlib.Path("/run/netns")
-    return {str(path) for folder in folders if folder.is_dir() for path in folder.iterdir()}
+    """Network interfaces, named network namespaces and, in a network of our own, tables of rules of this host."""
+    named = pathlib.Path("/run/netns")
+    found = {name for _, name in socket.if_nameindex()} | {str(path) for path in named.glob("*")}
+    return found | set(nft.tables() if own_network.machine is not None else ())
+
+
+def new_interfaces(before, patience=5.0):
+    """Those that are still there after a while: the kernel takes links away a moment after their last user."""
+    end = time.monotonic() + patience
+    while (new := interfaces() - before) and time.monotonic() < end:
+        time.sleep(0.02)
+    return sorted(new)
+
+
+def vm_links():
+    """The host's ends of VMs' networks, of all daemons."""
+    return [name for _, name in socket.if_nameindex() if re.fullmatch("nb[0-9a-f]{6}-[0-9a-f]{6}", name)]
 
 
 def files_below(*folders):
     return [str(path) for folder in folders for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
 
 
-def half_made(data: pathlib.Path):
+def node_store(data: pathlib.Path, query: str):
+    """The rows that the node's store answers."""
+    store = data / "node.db"
+    if not store.exists():
+        return []
+    with contextlib.closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=5)) as database:
+        return database.execute(query).fetchall()
+
+
+def machines(data: pathlib.Path):
+    """{id: identity} of the VMs that the node's store knows: sandboxes by their id, VMMs in stock by st-…, a pool's by pl-…"""
+    return {id: json.loads(identity) for id, identity in node_store(data, "SELECT sandbox_id, identity FROM vm")}
+
+
+def address_leases(data: pathlib.Path):
+    """Who holds an address."""
+    return [holder for holder, in node_store(data, "SELECT holder FROM lease WHERE kind = 'ip'")]
+
+
+def half_made(data: pathlib.Path, waiting=()):
     """Files of work that is not done, of sandboxes, and roots without their record: what an idle data folder has none of.
-    `data` may be seen through /proc/PID/root."""
+    `data` may be seen through /proc/PID/root. `waiting` are the names of run folders of VMMs in stock or in a pool."""
     left = [f"half-written: {path}" for path in files_below(*data.rglob(".tmp"))]
-    left += [f"a sandbox's file: {path}" for path in files_below(data / "run", *(data / "rootfs").glob("sb-*"))]
-    left += [f"a sandbox's folder: {path}" for path in [*data.glob("run/*"), *data.glob("rootfs/*")] if path.is_dir()
-             and path.name != ".tmp"]
+    run_folders = [path for path in data.glob("run/*") if path.name not in waiting]
+    left += [f"a sandbox's file: {path}" for path in files_below(*run_folders, *(data / "rootfs").glob("sb-*"))]
+    kept = (".tmp", ".layers", ".empty-memory")
+    left += [f"a sandbox's folder: {path}" for path in [*run_folders, *data.glob("rootfs/*")] if path.is_dir()
+             and path.name not in kept and not (path.name[:3] in ("pl-", "st-") and path.name[-16:] in waiting)]
+    left += [f"a layer that nothing stands on: {path}" for path in
+             [*data.glob("rootfs/.layers/*"), *data.glob("snapshots/sandboxes/*")]]
     roots = data / "oci-cache" / "rootfs"
     for root in roots.glob("*.ext4"):
         if root.is_symlink():
@@ -62,10 +111,17 @@ def half_made(data: pathlib.Path):
 
 def idle_leaks(daemon):
     """What a daemon without sandboxes and without running warmups must not have."""
-    left = [f"process {pid}: {command}" for pid, command in daemon.processes().items()]
-    left += [f"cgroup {folder}" for folder in cgroups_of(daemon.data)]
-    left += half_made(daemon.seen_data())
+    known = machines(daemon.seen_data())
+    waiting = [machine for id, machine in known.items() if not id.startswith("sb-")]
+    theirs = {pid for machine in waiting for pid in (machine["pid"], machine["parent_pid"])}
+    left = [f"process {pid}: {command}" for pid, command in daemon.processes().items() if pid not in theirs]
+    cgroups = " ".join(machine["cgroup"] for machine in waiting)
+    left += [f"cgroup {folder}" for folder in cgroups_of(daemon.data) if folder not in cgroups]
+    left += half_made(daemon.seen_data(), {pathlib.Path(machine["run_dir"]).name for machine in waiting})
     left += [f"temporary file {path}" for path in files_below(daemon.temporary)]
+    left += [f"an address of {holder}" for holder in address_leases(daemon.seen_data()) if holder not in known]
+    if len(vm_links()) > len(known) + NETWORKS_MADE_AHEAD:
+        left.append(f"{len(vm_links())} networks for {len(known)} VMs")
     left += [f"template {item['name']} is {item['status']}" for item in
              daemon.client.want(200, "GET", "/templates?limit=1000")["items"] if item["status"] not in ("ready", "failed")]
     return left
@@ -81,7 +137,7 @@ def stopped_leaks(folder: pathlib.Path, interfaces_before=None):
     left += [f"cgroup {path}" for path in cgroups_of(data)]
     left += half_made(data)
     if interfaces_before is not None:
-        left += [f"interface {path}" for path in interfaces() - interfaces_before]
+        left += [f"interface {name}" for name in new_interfaces(interfaces_before)]
     if (data / "lock").exists() and is_locked(data / "lock"):
         left.append(f"a held lock: {data}/lock")
     return left

@@ -5,7 +5,7 @@ import sqlite3
 import threading
 import unittest
 
-from harness import IMAGES, Case, build_images, until
+from harness import Case, image_layout, until
 from hostile_registry import HostileRegistry, Stall
 from leaks import idle_leaks
 from make_default_image import CONFIG
@@ -22,7 +22,7 @@ class Crashes(Case):
 
     def setUp(self):
         super().setUp()
-        self.busybox_layout = build_images.build("library/busybox:latest", IMAGES)
+        self.busybox_layout = image_layout("library/busybox:latest")
 
     def restart(self, flags=plain_flags, path=os.environ["PATH"]):
         self.daemon.flags, self.daemon.path = flags, path

@@ -15,16 +15,16 @@ ENDLESS = "while :; do echo again; sleep 0.05; done"
 class CutStreams(Case):
     def setUp(self):
         super().setUp()
-        self.id = self.sandbox()
-        self.path = f"/sandboxes/{self.id}"
-        self.client.exec(self.id, "sh", "-c", "dd if=/dev/zero of=/root/big bs=1M count=64 2>/dev/null; echo old > /root/kept")
+        self.sandbox_id = self.sandbox()
+        self.path = f"/sandboxes/{self.sandbox_id}"
+        self.client.exec(self.sandbox_id, "sh", "-c", "dd if=/dev/zero of=/root/big bs=1M count=64 2>/dev/null; echo old > /root/kept")
         self.start(f"nc -ll -p 7000 -e sh -c '{ENDLESS}'", 7000)
         web = r'printf "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nbegun"; sleep 300'
         self.start(f"nc -ll -p 8000 -e sh -c '{web}'", 8000)
 
     def start(self, script, port):
         self.detached(script)
-        until("it listens", lambda: f":{port} " in self.client.exec(self.id, "netstat", "-ltn")["stdout"])
+        until("it listens", lambda: f":{port} " in self.client.exec(self.sandbox_id, "netstat", "-ltn")["stdout"])
 
     def detached(self, script):
         return self.client.want(202, "POST", f"{self.path}/exec", {"command": "sh", "args": ["-c", script], "detached": True})["process_id"]
@@ -57,7 +57,7 @@ class CutStreams(Case):
         for name, target in (("upload", "path=/root/kept"), ("unpack", "path=/root/unpacked&archive=tar")):
             raw[name] = self.raw(f"PUT /api/v1{self.path}/files?{target} HTTP/1.1",
                                  b"Content-Length: 1000000\r\n\r\n" + b"half of it")
-        until("the upload has begun", lambda: ".nanobox-" in self.client.exec(self.id, "ls", "-A", "/root")["stdout"])
+        until("the upload has begun", lambda: ".nanobox-" in self.client.exec(self.sandbox_id, "ls", "-A", "/root")["stdout"])
 
         def drained(connection):
             while connection.recv(1 << 16):
@@ -80,7 +80,7 @@ class CutStreams(Case):
 
     def test_a_killed_guest_ends_every_stream_and_events_say_so(self):
         ends = self.begin_all()
-        os.kill(self.daemon.vmm(self.id), signal.SIGKILL)
+        os.kill(self.daemon.vmm(self.sandbox_id), signal.SIGKILL)
         told = self.wait_for(ends)
         for name in ("exec", "attach"):
             self.assertIn("error", told[name])
@@ -93,9 +93,9 @@ class CutStreams(Case):
         self.wait_for(ends)
         self.daemon.start()
         self.client = self.daemon.client
-        self.assertEqual(self.client.exec(self.id, "cat", "/root/kept")["stdout"], "old\n")
+        self.assertEqual(self.client.exec(self.sandbox_id, "cat", "/root/kept")["stdout"], "old\n")
         until("the half file is gone",
-              lambda: ".nanobox-" not in self.client.exec(self.id, "ls", "-A", "/root")["stdout"])
+              lambda: ".nanobox-" not in self.client.exec(self.sandbox_id, "ls", "-A", "/root")["stdout"])
 
 
 if __name__ == "__main__":

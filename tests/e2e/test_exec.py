@@ -11,15 +11,15 @@ from harness import Case, until
 class Exec(Case):
     def setUp(self):
         super().setUp()
-        self.id = self.sandbox(env={"FROM": "sandbox", "BOTH": "sandbox"})
+        self.sandbox_id = self.sandbox(env={"FROM": "sandbox", "BOTH": "sandbox"})
 
     def sh(self, script, **more):
-        return self.client.exec(self.id, "sh", "-c", script, **more)
+        return self.client.exec(self.sandbox_id, "sh", "-c", script, **more)
 
     def test_exit_codes_follow_the_shell(self):
         self.assertEqual(self.sh("exit 3")["exit_code"], 3)
-        self.assertEqual(self.client.exec(self.id, "no-such-command")["exit_code"], 127)
-        self.assertEqual(self.client.exec(self.id, "/etc/passwd")["exit_code"], 126)
+        self.assertEqual(self.client.exec(self.sandbox_id, "no-such-command")["exit_code"], 127)
+        self.assertEqual(self.client.exec(self.sandbox_id, "/etc/passwd")["exit_code"], 126)
         killed = self.sh("kill -9 $$")
         self.assertEqual((killed["exit_code"], killed["signal"]), (137, 9))
 
@@ -30,7 +30,7 @@ class Exec(Case):
 
     def test_stdin_reaches_the_command_and_ends(self):
         text = "zeile ü\n" * 50_000
-        self.assertEqual(self.client.exec(self.id, "wc", "-c", stdin=text)["stdout"].strip(), str(len(text.encode())))
+        self.assertEqual(self.client.exec(self.sandbox_id, "wc", "-c", stdin=text)["stdout"].strip(), str(len(text.encode())))
 
     def test_env_cwd_and_user(self):
         self.assertEqual(self.sh('echo "$FROM $BOTH $HOME"', env={"BOTH": "request"})["stdout"], "sandbox request /root\n")
@@ -39,7 +39,7 @@ class Exec(Case):
         self.assertEqual(self.sh("id -u; id -g", user="123:456")["stdout"], "123\n456\n")
 
     def test_a_cwd_or_user_that_does_not_exist_is_refused(self):
-        path = f"/sandboxes/{self.id}/exec"
+        path = f"/sandboxes/{self.sandbox_id}/exec"
         self.problem(self.client.call("POST", path, {"command": "pwd", "cwd": "/nowhere"}), 422, "cwd_not_found")
         self.problem(self.client.call("POST", path, {"command": "pwd", "user": "nemo"}), 422, "user_not_found")
 
@@ -69,7 +69,7 @@ class Exec(Case):
 
     def test_a_client_that_hangs_up_ends_its_command(self):
         connection = http.client.HTTPConnection(self.client.address)
-        connection.request("POST", f"/api/v1/sandboxes/{self.id}/exec",
+        connection.request("POST", f"/api/v1/sandboxes/{self.sandbox_id}/exec",
                            json.dumps({"command": "sleep", "args": ["4242"], "timeout_ms": 0}),
                            {"Content-Type": "application/json"})
         until("the command runs", lambda: self.sh("ps | grep -c '[s]leep 4242'")["stdout"] == "1\n")
@@ -77,7 +77,7 @@ class Exec(Case):
         until("the command is gone", lambda: self.sh("ps | grep -c '[s]leep 4242'")["stdout"] == "0\n")
 
     def test_unknown_fields_and_wrong_types_are_refused(self):
-        path = f"/sandboxes/{self.id}/exec"
+        path = f"/sandboxes/{self.sandbox_id}/exec"
         self.problem(self.client.call("POST", path, {"command": "pwd", "comand": "x"}), 400, "unknown_field")
         self.problem(self.client.call("POST", path, {"command": 7}), 400, "wrong_type")
         self.problem(self.client.call("POST", path, b'{"command":'), 400, "malformed_json")

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import BUILD, KERNEL, Case, OwnDaemon, until
+from harness import BUILD, KERNEL, Case, OwnDaemon, until, vmm
 from leaks import files_below, processes_of, stopped_leaks
 from make_default_image import CONFIG
 from oci_layout import LayerTar, OciLayout
@@ -24,6 +24,11 @@ class BadHosts(OwnDaemon):
         self.assertIn(answer.json["code"], codes, answer)
         daemon.settle()
         return answer.json
+
+    def test_auto_takes_a_vmm_that_works_here(self):
+        daemon = self.daemon(flags=["--agent.vmm=auto"])
+        daemon.client.ready("busybox", self.busybox)
+        self.assertEqual(daemon.client.create("busybox")["vmm"], vmm())
 
     def test_a_missing_kernel_is_named(self):
         daemon = self.daemon(kernel="/nowhere/vmlinux")

@@ -13,15 +13,15 @@ from harness import Case, until
 class Files(Case):
     def setUp(self):
         super().setUp()
-        self.id = self.sandbox()
+        self.sandbox_id = self.sandbox()
 
     def file(self, method, path, body=None, **query):
         query = urllib.parse.urlencode({"path": path, **query})
-        return self.client.call(method, f"/sandboxes/{self.id}/files?{query}", body,
+        return self.client.call(method, f"/sandboxes/{self.sandbox_id}/files?{query}", body,
                                 {"Content-Type": "application/octet-stream"} if body is not None else None)
 
     def sh(self, script):
-        return self.client.exec(self.id, "sh", "-c", script)["stdout"]
+        return self.client.exec(self.sandbox_id, "sh", "-c", script)["stdout"]
 
     def test_bytes_come_back_as_they_went(self):
         content = os.urandom(3_000_000)
@@ -32,8 +32,8 @@ class Files(Case):
         self.assertEqual(self.sh("sha256sum /data/deep/file.bin").split()[0], hashlib.sha256(content).hexdigest())
 
     def test_a_gibibyte_goes_both_ways_in_constant_memory(self):
-        self.id = self.client.create("busybox", resources={"disk_mb": 3072})["id"]
-        piece, path = os.urandom(1 << 20), f"/api/v1/sandboxes/{self.id}/files?path=/root/gibibyte"
+        self.sandbox_id = self.client.create("busybox", resources={"disk_mb": 3072})["id"]
+        piece, path = os.urandom(1 << 20), f"/api/v1/sandboxes/{self.sandbox_id}/files?path=/root/gibibyte"
         before, most = self.daemon.memory(), 0
         connection = http.client.HTTPConnection(self.client.address, timeout=120)
         self.addCleanup(connection.close)
@@ -103,7 +103,7 @@ class Files(Case):
             self.assertEqual(self.sh("ls / | grep -c escaped; ls /root | grep -c escaped"), "0\n0\n")
 
     def test_folders_are_made_renamed_and_removed(self):
-        post = lambda **body: self.client.call("POST", f"/sandboxes/{self.id}/files", body)  # noqa: E731
+        post = lambda **body: self.client.call("POST", f"/sandboxes/{self.sandbox_id}/files", body)  # noqa: E731
         self.assertEqual(post(op="mkdir", path="/root/x/y", parents=True).status, 204)
         self.assertEqual(post(op="rename", path="/root/x/y", to="/root/x/z").status, 204)
         self.problem(post(op="mkdir", path="/root/x/z"), 409, "file_exists")
@@ -125,7 +125,7 @@ class Files(Case):
     def test_an_upload_cut_in_the_middle_changes_nothing(self):
         self.file("PUT", "/root/f", b"old")
         connection = http.client.HTTPConnection(self.client.address)
-        connection.putrequest("PUT", f"/api/v1/sandboxes/{self.id}/files?path=/root/f")
+        connection.putrequest("PUT", f"/api/v1/sandboxes/{self.sandbox_id}/files?path=/root/f")
         connection.putheader("Content-Length", "5000000")
         connection.endheaders(b"n" * 2_000_000)
         until("it is being written", lambda: len(self.sh("ls -A /root").split()) > 1)

@@ -3,9 +3,8 @@ import http.client
 import json
 import unittest
 
-import build_images
 from events import Events, bytes_of
-from harness import IMAGES, Case, until
+from harness import Case, image_layout, until
 from stand_ins import odd_guest
 
 MIB = 1 << 20
@@ -18,7 +17,7 @@ class HostileGuests(Case):
 
     @classmethod
     def setUpClass(cls):
-        cls.honest_image = f"oci:{build_images.build('library/busybox:latest', IMAGES)}:latest"
+        cls.honest_image = f"oci:{image_layout('library/busybox:latest')}:latest"
         super().setUpClass()
         cls.daemon.client.ready("honest", cls.honest_image)
         cls.daemon.end()

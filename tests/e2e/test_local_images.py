@@ -3,7 +3,7 @@ import json
 import unittest
 
 from docker_archive import save
-from harness import IMAGES, Case, build_images
+from harness import Case, image_layout
 from make_default_image import CONFIG
 from oci_layout import INDEX_TYPE, LayerTar, OciLayout
 
@@ -13,7 +13,7 @@ class LocalImages(Case):
 
     def setUp(self):
         super().setUp()
-        self.layout = build_images.build("library/busybox:latest", IMAGES)
+        self.layout = image_layout("library/busybox:latest")
 
     def first_line(self, image, path="/etc/passwd"):
         """The first line of a file inside a sandbox of `image`."""

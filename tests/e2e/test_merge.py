@@ -8,7 +8,7 @@ import tempfile
 import unittest
 
 from ext4_reader import Ext4
-from harness import IMAGES, Case, build_images
+from harness import Case, build_images, image_layout
 from reference_merge import merge
 
 # What warmup adds to the image (api.md), and what mkfs owns.
@@ -79,7 +79,7 @@ class BuiltRoots(Case):
 
     def built(self, name):
         """The root that warmup makes of a test image, and that image's layout."""
-        layout = build_images.build(name, IMAGES)
+        layout = image_layout(name)
         short = name.rpartition("/")[2].replace(":", "-")
         self.client.ready(short, f"oci:{layout}:{name.rpartition(':')[2]}")
         path = self.daemon.data / "oci-cache/rootfs" / f"{short}.ext4"

@@ -1,4 +1,4 @@
-"""Services in a sandbox that has no network interface."""
+"""Services in a sandbox that nobody reaches by network."""
 import json
 import socket
 import threading
@@ -19,15 +19,15 @@ chmod +x /srv/cgi-bin/echo; exec httpd -f -p 127.0.0.1:8000 -h /srv"""
 class Ports(Case):
     def setUp(self):
         super().setUp()
-        self.id = self.sandbox()
-        self.path = f"/sandboxes/{self.id}/ports/8000"
+        self.sandbox_id = self.sandbox()
+        self.path = f"/sandboxes/{self.sandbox_id}/ports/8000"
 
     def serve(self, script, port):
-        self.client.want(202, "POST", f"/sandboxes/{self.id}/exec", {"command": "sh", "args": ["-c", script], "detached": True})
-        until("it listens", lambda: f":{port} " in self.client.exec(self.id, "netstat", "-ltn")["stdout"])
+        self.client.want(202, "POST", f"/sandboxes/{self.sandbox_id}/exec", {"command": "sh", "args": ["-c", script], "detached": True})
+        until("it listens", lambda: f":{port} " in self.client.exec(self.sandbox_id, "netstat", "-ltn")["stdout"])
 
     def socket(self, port):
-        return WebSocket(self.client.address, f"/api/v1/sandboxes/{self.id}/tcp/{port}")
+        return WebSocket(self.client.address, f"/api/v1/sandboxes/{self.sandbox_id}/tcp/{port}")
 
     def test_http_is_forwarded_with_its_headers(self):
         self.serve(SERVER, 8000)
@@ -66,7 +66,7 @@ class Ports(Case):
         self.assertEqual(self.client.call("GET", self.path + "/").status, 502)
 
     def test_a_port_that_is_none_is_refused(self):
-        self.problem(self.client.call("GET", f"/sandboxes/{self.id}/ports/70000/"), 422, "invalid_value")
+        self.problem(self.client.call("GET", f"/sandboxes/{self.sandbox_id}/ports/70000/"), 422, "invalid_value")
 
     def test_raw_tcp_goes_both_ways(self):
         self.serve("nc -l -p 9000 -e cat", 9000)
@@ -85,10 +85,10 @@ class Ports(Case):
 class Terminals(Case):
     def setUp(self):
         super().setUp()
-        self.id = self.sandbox()
+        self.sandbox_id = self.sandbox()
 
     def terminal(self, query=""):
-        return WebSocket(self.client.address, f"/api/v1/sandboxes/{self.id}/terminal?{query}")
+        return WebSocket(self.client.address, f"/api/v1/sandboxes/{self.sandbox_id}/terminal?{query}")
 
     def test_a_shell_on_a_terminal_has_job_control_and_its_size(self):
         with self.terminal("command=sh&cols=100&rows=30") as terminal:
@@ -100,7 +100,7 @@ class Terminals(Case):
             terminal.send(BINARY, b"stty size; echo re''sized\n")
             self.assertIn(b"40 120", terminal.read_until(b"resized"))
             terminal.send(BINARY, b"sleep 300\n")
-            until("it runs", lambda: "sleep 300" in self.client.exec(self.id, "ps")["stdout"])
+            until("it runs", lambda: "sleep 300" in self.client.exec(self.sandbox_id, "ps")["stdout"])
             terminal.send(BINARY, b"\x03")
             terminal.send(BINARY, b"echo inter''rupted; exit 7\n")
             terminal.read_until(b"interrupted")
@@ -110,7 +110,7 @@ class Terminals(Case):
     def test_a_client_that_leaves_ends_the_shell(self):
         with self.terminal("command=sh") as terminal:
             terminal.send(BINARY, b"exec sleep 4321\n")
-            listed = lambda: "sleep 4321" in self.client.exec(self.id, "ps")["stdout"]  # noqa: E731
+            listed = lambda: "sleep 4321" in self.client.exec(self.sandbox_id, "ps")["stdout"]  # noqa: E731
             until("it runs", listed)
         until("it is gone", lambda: not listed())
 
@@ -120,11 +120,11 @@ class Terminals(Case):
             self.assertEqual(terminal.closing()[1], 1003)
 
     def test_what_is_no_websocket_is_told_how_to_be_one(self):
-        self.assertEqual(self.client.call("GET", f"/sandboxes/{self.id}/terminal").status, 426)
+        self.assertEqual(self.client.call("GET", f"/sandboxes/{self.sandbox_id}/terminal").status, 426)
 
     def test_another_sites_page_gets_no_terminal(self):
         with self.assertRaises(Refused) as refused:
-            WebSocket(self.client.address, f"/api/v1/sandboxes/{self.id}/terminal", ["Origin: http://evil.example"])
+            WebSocket(self.client.address, f"/api/v1/sandboxes/{self.sandbox_id}/terminal", ["Origin: http://evil.example"])
         self.assertEqual(refused.exception.status, 403)
 
 

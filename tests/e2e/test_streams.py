@@ -9,14 +9,14 @@ from harness import Case, until
 class StreamedExec(Case):
     def setUp(self):
         super().setUp()
-        self.id = self.sandbox()
-        self.path = f"/sandboxes/{self.id}/exec"
+        self.sandbox_id = self.sandbox()
+        self.path = f"/sandboxes/{self.sandbox_id}/exec"
 
     def stream(self, script, **more):
         return Events(self.client, "POST", self.path, {"command": "sh", "args": ["-c", script], **more})
 
     def running(self, script):
-        return self.client.exec(self.id, "sh", "-c", f"ps | grep -c '[{script[0]}]{script[1:]}'")["stdout"].strip() != "0"
+        return self.client.exec(self.sandbox_id, "sh", "-c", f"ps | grep -c '[{script[0]}]{script[1:]}'")["stdout"].strip() != "0"
 
     def test_output_comes_while_the_command_runs(self):
         with self.stream("echo first; read line; echo got $line") as events:
@@ -25,7 +25,7 @@ class StreamedExec(Case):
             self.assertGreater(started["pid"], 0)
             name, data, _ = next(events)
             self.assertEqual((name, bytes_of(data)), ("stdout", b"first\n"))
-            answer = self.client.call("POST", f"/sandboxes/{self.id}/processes/{started['process_id']}/stdin?eof=1", b"word\n")
+            answer = self.client.call("POST", f"/sandboxes/{self.sandbox_id}/processes/{started['process_id']}/stdin?eof=1", b"word\n")
             self.assertEqual(answer.status, 204, answer)
             rest = gather(events)
         self.assertEqual(rest["stdout"], b"got word\n")
@@ -56,8 +56,8 @@ class StreamedExec(Case):
     def test_a_client_that_reads_nothing_stops_the_writer_and_nobody_else(self):
         with self.stream("yes 0123456789 | head -c 200000000 > /dev/stdout; echo written > /root/mark") as events:
             next(events)
-            self.assertEqual(self.client.exec(self.id, "echo", "well")["stdout"], "well\n")
-            self.assertNotEqual(self.client.exec(self.id, "cat", "/root/mark")["exit_code"], 0)
+            self.assertEqual(self.client.exec(self.sandbox_id, "echo", "well")["stdout"], "well\n")
+            self.assertNotEqual(self.client.exec(self.sandbox_id, "cat", "/root/mark")["exit_code"], 0)
 
     def test_a_deadline_is_told(self):
         with self.stream("sleep 300", timeout_ms=500) as events:
@@ -71,19 +71,19 @@ class StreamedExec(Case):
     def test_a_sandbox_that_dies_ends_the_stream_with_the_reason(self):
         with self.stream("echo on; sleep 300") as events:
             next(events), next(events)
-            self.client.call("DELETE", f"/sandboxes/{self.id}")
+            self.client.call("DELETE", f"/sandboxes/{self.sandbox_id}")
             self.assertIn("error", gather(events))
 
 
 class Processes(Case):
     def setUp(self):
         super().setUp()
-        self.id = self.sandbox()
-        self.path = f"/sandboxes/{self.id}/processes"
+        self.sandbox_id = self.sandbox()
+        self.path = f"/sandboxes/{self.sandbox_id}/processes"
 
     def start(self, script, **more):
         body = {"command": "sh", "args": ["-c", script], "detached": True, **more}
-        return self.client.want(202, "POST", f"/sandboxes/{self.id}/exec", body)["process_id"]
+        return self.client.want(202, "POST", f"/sandboxes/{self.sandbox_id}/exec", body)["process_id"]
 
     def state(self, process):
         return self.client.want(200, "GET", f"{self.path}/{process}")
@@ -107,7 +107,7 @@ class Processes(Case):
         with Events(self.client, "GET", f"{self.path}/{process}/output") as events:
             name, data, offset = next(events)
         self.assertEqual((name, bytes_of(data)), ("stdout", b"one\n"))
-        self.assertEqual(self.client.call("POST", f"{self.path}/{process}/stdin?eof=1", b"go\n").status, 204)
+        self.client.want(204, "POST", f"{self.path}/{process}/stdin?eof=1", b"go\n")
         self.ended(process)
         self.assertEqual(self.output(process, offset)["stdout"], b"two\n")
 
@@ -126,12 +126,12 @@ class Processes(Case):
         self.daemon.start()
         self.client = self.daemon.client
         self.assertEqual(self.state(process)["state"], "running")
-        self.assertEqual(self.client.call("POST", f"{self.path}/{process}/stdin?eof=1", b"it\n").status, 204)
+        self.client.want(204, "POST", f"{self.path}/{process}/stdin?eof=1", b"it\n")
         self.ended(process)
         self.assertEqual(self.output(process)["stdout"], b"before\nafter it\n")
 
     def test_a_streamed_command_is_detached_when_the_daemon_dies(self):
-        with Events(self.client, "POST", f"/sandboxes/{self.id}/exec", {"command": "sh", "args": ["-c", "echo on; sleep 2; echo off"]}) as events:
+        with Events(self.client, "POST", f"/sandboxes/{self.sandbox_id}/exec", {"command": "sh", "args": ["-c", "echo on; sleep 2; echo off"]}) as events:
             _, started, _ = next(events)
             next(events)
             self.daemon.child.end(signal.SIGKILL)

@@ -31,7 +31,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   reader.object("resources", [&](json::ObjectReader& inner) {
     out.field("vcpu", inner.integer("vcpu", 1, 32));
     out.field("share", inner.number("share", 0, 1));
-    inner.finish();
   });
   out.field("snapshot", reader.boolean("snapshot"));
   if (const auto args = reader.texts("args", 100))

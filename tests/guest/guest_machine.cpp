@@ -108,9 +108,17 @@ GuestMachine::GuestMachine(const Options& options) {
   std::string path = "/tmp/nbguest-XXXXXX";
   if (::mkdtemp(path.data()) == nullptr) throw std::runtime_error("mkdtemp");
   folder_ = path;
-  make_root(folder_ / "root", folder_ / "disk", options.disk_mb);
-  const auto channel = listen_at(folder_ / "ch"), console = listen_at(folder_ / "con");
+  if (options.copy_of != nullptr) {
+    options.copy_of->monitor("stop");
+    options.copy_of->monitor("migrate \"exec:cat >" + (folder_ / "state").string() + "\"");
+    fs::copy_file(options.copy_of->folder_ / "disk", folder_ / "disk");
+  } else {
+    make_root(folder_ / "root", folder_ / "disk", options.disk_mb);
+  }
+  const auto channel = listen_at(folder_ / "ch"), console = listen_at(folder_ / "con"),
+             commands = listen_at(folder_ / "mon");
   console_socket_ = connect_to(folder_ / "con");
+  monitor_socket_ = connect_to(folder_ / "mon");
   Command command{
       .program = "qemu-system-x86_64",
       .arguments = {"-M",
@@ -140,6 +148,10 @@ GuestMachine::GuestMachine(const Options& options) {
                     "socket,id=con,fd=4,server=on,wait=off",
                     "-serial",
                     "chardev:con",
+                    "-chardev",
+                    "socket,id=mon,fd=5,server=on,wait=off",
+                    "-mon",
+                    "chardev=mon,mode=readline",
                     "-device",
                     "virtio-serial-device",
                     "-device",
@@ -153,10 +165,19 @@ GuestMachine::GuestMachine(const Options& options) {
                     "-device",
                     "virtio-blk-device,drive=disk"},
       .env = {},
-      .descriptors = {{.source = channel.get(), .target = 3}, {.source = console.get(), .target = 4}}};
+      .descriptors = {{.source = channel.get(), .target = 3},
+                      {.source = console.get(), .target = 4},
+                      {.source = commands.get(), .target = 5}}};
+  if (options.copy_of != nullptr)
+    command.arguments.insert(command.arguments.end(), {"-incoming", "exec:cat " + (folder_ / "state").string()});
   auto machine = ChildProcess::spawn(command);
   if (!machine) throw std::runtime_error(describe(machine.error()));
   machine_ = std::make_unique<ChildProcess>(std::move(*machine));
+  await_prompt();
+  if (options.copy_of == nullptr) return;
+  while (monitor("info status").find("inmigrate") != std::string::npos) {
+  }
+  monitor("cont");
 }
 
 GuestMachine::~GuestMachine() {
@@ -197,6 +218,28 @@ void GuestMachine::configure(ConfigureMessage message) {
 void GuestMachine::write_console(const std::string& text) {
   if (::write(console_socket_.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
     throw std::runtime_error("the console is stuck");
+}
+
+std::string GuestMachine::monitor(const std::string& command) {
+  const auto line = command + "\n";
+  if (::write(monitor_socket_.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size()))
+    throw std::runtime_error("the monitor is stuck");
+  return await_prompt();
+}
+
+std::string GuestMachine::await_prompt() {
+  std::string answer;
+  const auto deadline = Clock::now() + 30s;
+  while (!answer.ends_with("(qemu) ")) {
+    std::array<char, 4096> bytes{};
+    pollfd fd{.fd = monitor_socket_.get(), .events = POLLIN, .revents = 0};
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    const auto ready = ::poll(&fd, 1, static_cast<int>(std::max<decltype(left)>(left, 0)));
+    const auto count = ready > 0 ? ::read(fd.fd, bytes.data(), bytes.size()) : 0;
+    if (count <= 0) throw std::runtime_error("the monitor says no more than: " + answer);
+    answer.append(bytes.data(), static_cast<std::size_t>(count));
+  }
+  return answer;
 }
 
 void GuestMachine::send_raw(std::span<const std::byte> bytes) {

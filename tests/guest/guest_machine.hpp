@@ -37,6 +37,8 @@ public:
   struct Options {
     std::string kernel_arguments;
     std::uint64_t disk_mb = 16;  ///< the device; the file system has 16 MiB
+    /// A machine that stops here for its state and disk, with which this one goes on; see `monitor`.
+    GuestMachine* copy_of = nullptr;
   };
 
   GuestMachine() : GuestMachine(Options{}) {}
@@ -55,6 +57,8 @@ public:
   const SessionUp& up() const { return up_; }
   const std::string& console() const { return console_; }
   void write_console(const std::string& text);
+  /// What QEMU's monitor answers to a command.
+  std::string monitor(const std::string& command);
   /// Sends these bytes as they are.
   void send_raw(std::span<const std::byte> bytes);
 
@@ -88,11 +92,13 @@ public:
 private:
   bool move_bytes(std::chrono::steady_clock::time_point until);
   void take(const ChannelEvent& event);
+  std::string await_prompt();
 
   std::filesystem::path folder_;
   std::unique_ptr<ChildProcess> machine_;
   UniqueFd channel_;
   UniqueFd console_socket_;
+  UniqueFd monitor_socket_;
   std::unique_ptr<ChannelSession> session_;
   SessionUp up_;
   std::vector<std::byte> unsent_;

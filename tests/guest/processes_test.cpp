@@ -115,6 +115,27 @@ TEST_CASE("one at a time writes a command's stdin", "[guest][processes]") {
   guest.finish(guest.session().open_signal("pr-deaf", SIGKILL));
 }
 
+TEST_CASE("a command that ends by the last byte of its stdin took all of it", "[guest][processes]") {
+  auto& guest = shared_guest();
+  auto& session = guest.session();
+  const auto written_to_its_end = [&](const std::string& id) {
+    start_detached(guest, id, "read line");
+    const auto input = *session.open_input({.process_id = id});
+    REQUIRE(session.write_stdin(input, "line\n", false));
+    while (!guest.processes()[id].ended) {
+    }
+    return input;
+  };
+
+  const auto whole = written_to_its_end("pr-last");
+  REQUIRE(session.write_stdin(whole, "", true));
+  CHECK(guest.finish(whole).exit);
+
+  const auto more = written_to_its_end("pr-more");
+  REQUIRE(session.write_stdin(more, "more\n", true));
+  CHECK(reason_of(guest.finish(more)) == NANOBOX_REASON_PROCESS_ENDED);
+}
+
 TEST_CASE("commands are listed, signalled and forgotten by their ids", "[guest][processes]") {
   auto& guest = shared_guest();
   auto& session = guest.session();

@@ -26,10 +26,7 @@ Result<Resources> read_sandbox(std::string_view text) {
   ObjectReader reader(document, complaints);
   Resources result;
   reader.required_text("template");
-  reader.object("resources", [&](ObjectReader& inner) {
-    result.vcpu = inner.integer("vcpu", 1, 32);
-    inner.finish();
-  });
+  reader.object("resources", [&](ObjectReader& inner) { result.vcpu = inner.integer("vcpu", 1, 32); });
   reader.text_map("env", 2);
   reader.texts("args", 3);
   reader.choice("boot", {"auto", "cold"});

@@ -70,6 +70,7 @@ Error error_of_problem(const rapidjson::Value& problem) {
   NANOBOX_ERROR_CODES(NANOBOX_X)
 #undef NANOBOX_X
   if (error.reason.empty()) error.reason = code;
+  if (error.code == ErrorCode::sandbox_paused) error.mend = "nanobox resume SANDBOX";
   if (const auto* fields = json_member(problem, "errors"); fields != nullptr && fields->IsArray())
     for (const auto& field : fields->GetArray())
       error.fields.push_back({json_text(field, "pointer"), json_text(field, "detail")});

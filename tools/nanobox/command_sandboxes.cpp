@@ -10,15 +10,19 @@
 namespace nanobox::cli {
 namespace {
 
+/// Longer than the server tries.
+constexpr std::chrono::seconds kStatePatience{130};
+constexpr std::chrono::seconds kCopyPatience{310};
+
 std::string size_text(const rapidjson::Value& sandbox) {
   return std::to_string(json_number_in(sandbox, "resources", "vcpu")) + " cpu, " +
          std::to_string(json_number_in(sandbox, "resources", "memory_mb")) + " MiB";
 }
 
-std::string boot_text(const rapidjson::Value& sandbox) {
-  const auto* time = json_member(sandbox, "boot_time_ms");
-  const auto path = json_text(sandbox, "boot_path");
-  return time != nullptr && time->IsInt64() ? duration_text(time->GetInt64()) + " " + path : path;
+/// A time in milliseconds; "" where there is none.
+std::string time_text(const rapidjson::Value& object, std::string_view key) {
+  const auto* time = json_member(object, key);
+  return time != nullptr && time->IsInt64() ? duration_text(time->GetInt64()) : "";
 }
 
 Result<int> list_sandboxes(Session& session) {
@@ -33,12 +37,12 @@ Result<int> list_sandboxes(Session& session) {
     NANOBOX_TRY(print_json(NANOBOX_TRY(whole_list(client, path))));
     return 0;
   }
-  Table table({"SANDBOX", "TEMPLATE", "STATUS", "SIZE", "ADDRESS", "BOOT", "AGE", "EXPIRES", "REASON"});
+  Table table({"SANDBOX", "TEMPLATE", "STATUS", "SIZE", "ADDRESS", "BOOT", "BOOT TIME", "AGE", "EXPIRES", "REASON"});
   NANOBOX_TRY(each_item(client, path, [&](const rapidjson::Value& sandbox) {
     table.add({json_text(sandbox, "id"), json_text(sandbox, "template"), json_text(sandbox, "status"),
-               size_text(sandbox), json_text(sandbox, "ip"), boot_text(sandbox),
-               age_text(json_text(sandbox, "created_at")), age_text(json_text(sandbox, "expires_at")),
-               json_text(sandbox, "reason")});
+               size_text(sandbox), json_text(sandbox, "ip"), json_text(sandbox, "boot_path"),
+               time_text(sandbox, "boot_time_ms"), age_text(json_text(sandbox, "created_at")),
+               age_text(json_text(sandbox, "expires_at")), json_text(sandbox, "reason")});
   }));
   NANOBOX_TRY(print_text(table.text()));
   return 0;
@@ -51,7 +55,9 @@ Result<int> create(Session& session) {
                   .env = NANOBOX_TRY(read_variables(args.values("env"), session.environment)),
                   .metadata = {},
                   .timeout_sec = NANOBOX_TRY(number_option(args, "timeout", 1, 604'800)),
-                  .network_mode = args.value("network").value_or("")};
+                  .network_mode = args.value("network").value_or(""),
+                  .boot = args.value("boot").value_or(""),
+                  .on_timeout = args.value("on-timeout").value_or("")};
   for (const auto& text : args.values("metadata")) {
     const auto equals = text.find('=');
     if (equals == 0 || equals == std::string::npos)
@@ -98,6 +104,52 @@ Result<int> remove(Session& session) {
   return code;
 }
 
+/// A request that makes or changes something, and what of its answer goes to stdout.
+Result<int> post_and_print(Session& session, const std::string& what, std::string body, std::chrono::seconds patience,
+                           std::string (*text)(const rapidjson::Value& answer)) {
+  const auto server = NANOBOX_TRY(session.server());
+  ApiClient client(server.address, &session.interruption);
+  const auto answer = NANOBOX_TRY(client.ask({.method = "POST",
+                                              .path = sandbox_path(session.arguments.words.front()) + "/" + what,
+                                              .body = std::move(body),
+                                              .patience = patience}));
+  NANOBOX_TRY(session.json() ? print_json(answer.body) : print_text(text(answer.json())));
+  return 0;
+}
+
+std::string id_line(const rapidjson::Value& sandbox) {
+  return json_text(sandbox, "id") + "\n";
+}
+
+Result<int> pause(Session& session) {
+  return post_and_print(session, "pause", "{}", kStatePatience, id_line);
+}
+
+Result<int> resume(Session& session) {
+  return post_and_print(session, "resume", "{}", kStatePatience, id_line);
+}
+
+Result<int> fork(Session& session) {
+  const auto count = NANOBOX_TRY(number_option(session.arguments, "count", 1, 100)).value_or(1);
+  return post_and_print(session, "fork", "{\"count\":" + std::to_string(count) + "}", kCopyPatience,
+                        [](const rapidjson::Value& answer) {
+                          std::string ids;
+                          if (const auto* items = json_member(answer, "items"); items != nullptr && items->IsArray())
+                            for (const auto& child : items->GetArray()) ids += id_line(child);
+                          return ids;
+                        });
+}
+
+Result<int> snapshot(Session& session) {
+  rapidjson::StringBuffer buffer;
+  JsonWriter json(buffer);
+  json.StartObject();
+  json_put(json, "name", session.arguments.words[1]);
+  json.EndObject();
+  return post_and_print(session, "snapshot", buffer.GetString(), kCopyPatience,
+                        [](const rapidjson::Value& made) { return json_text(made, "name") + "\n"; });
+}
+
 Result<int> show_logs(Session& session) {
   const auto& args = session.arguments;
   const auto& id = args.words.front();
@@ -120,20 +172,22 @@ Result<int> show_logs(Session& session) {
 }  // namespace
 
 CommandSpec ps_command_spec() {
-  return {.name = "ps",
-          .usage = "[SANDBOX]",
-          .summary = "list sandboxes, or the processes of one",
-          .lesson =
-              "Shows your sandboxes: their state, size, how they booted and when they expire. With the id of one:\n"
-              "the commands started in it that are still known, for 'nanobox attach' and 'nanobox kill'.\n\n"
-              "  nanobox ps\n"
-              "  nanobox ps sb-01jq…\n"
-              "  nanobox ps --template node22 --status running\n"
-              "  nanobox ps --json",
-          .options = with_common({{"template", 0, "NAME", "only sandboxes made from this template"},
-                                  {"status", 0, "STATUS", "only those that are running, failed, …"}}),
-          .most_words = 1,
-          .run = list_sandboxes};
+  return {
+      .name = "ps",
+      .usage = "[SANDBOX]",
+      .summary = "list sandboxes, or the processes of one",
+      .lesson =
+          "Shows your sandboxes, paused ones too: their state, size, how they booted (from the pool, a snapshot, a\n"
+          "fork or cold) and how long that took, and when they expire; paused ones do not. With the id of one:\n"
+          "the commands started in it that are still known, for 'nanobox attach' and 'nanobox kill'.\n\n"
+          "  nanobox ps\n"
+          "  nanobox ps sb-01jq…\n"
+          "  nanobox ps --template node22 --status running\n"
+          "  nanobox ps --json",
+      .options = with_common({{"template", 0, "NAME", "only sandboxes made from this template"},
+                              {"status", 0, "STATUS", "only those that are running, paused, failed, …"}}),
+      .most_words = 1,
+      .run = list_sandboxes};
 }
 
 CommandSpec create_command_spec() {
@@ -141,7 +195,9 @@ CommandSpec create_command_spec() {
   options.insert(options.end(), {{"env", 'e', "NAME=VALUE", "a variable for every command in it; may be repeated"},
                                  {"metadata", 0, "NAME=VALUE", "a mark to find it by; may be repeated"},
                                  {"timeout", 't', "SECONDS", "how long it lives without a keepalive (300)"},
-                                 {"network", 0, "MODE", "isolated, internal or internet"}});
+                                 {"on-timeout", 0, "WHAT", "destroy (the default) or pause, when that is over"},
+                                 {"network", 0, "MODE", "isolated, internal or internet"},
+                                 {"boot", 0, "WAY", "auto (the fastest there is), pool, snapshot or cold"}});
   return {.name = "create",
           .usage = "TEMPLATE",
           .summary = "start a sandbox and say its id",
@@ -149,7 +205,8 @@ CommandSpec create_command_spec() {
               "Boots a sandbox from a template that is ready, and prints its id as soon as it can run commands.\n\n"
               "  ID=$(nanobox create node22 --memory 1G --timeout 3600)\n"
               "  nanobox exec $ID -- node -v\n"
-              "  nanobox rm $ID",
+              "  nanobox rm $ID\n"
+              "  nanobox create node22 --on-timeout pause      nothing is lost when nobody comes in time",
           .options = with_common(std::move(options)),
           .least_words = 1,
           .most_words = 1,
@@ -166,6 +223,69 @@ CommandSpec rm_command_spec() {
               "  nanobox rm --all",
           .options = with_common({{"all", 0, "", "every sandbox of yours"}}),
           .run = remove};
+}
+
+CommandSpec pause_command_spec() {
+  return {.name = "pause",
+          .usage = "SANDBOX",
+          .summary = "put a sandbox to disk, and its VM away",
+          .lesson =
+              "Writes a running sandbox's state to disk and ends its VM: memory, processes and files wait there until\n"
+              "'nanobox resume', over restarts of the server and the host, and it does not expire. Commands that are\n"
+              "attended lose their client, and go on after the resume: 'nanobox ps SANDBOX', 'nanobox attach'.\n\n"
+              "  nanobox pause sb-01jq…\n"
+              "  nanobox ps --status paused",
+          .options = with_common({}),
+          .least_words = 1,
+          .most_words = 1,
+          .run = pause};
+}
+
+CommandSpec resume_command_spec() {
+  return {.name = "resume",
+          .usage = "SANDBOX",
+          .summary = "let a paused sandbox go on",
+          .lesson =
+              "Brings a paused sandbox back where it was, its processes too, and prints its id once commands\n"
+              "can run in it.\n\n"
+              "  nanobox resume sb-01jq…",
+          .options = with_common({}),
+          .least_words = 1,
+          .most_words = 1,
+          .run = resume};
+}
+
+CommandSpec fork_command_spec() {
+  return {
+      .name = "fork",
+      .usage = "SANDBOX",
+      .summary = "make copies of a running sandbox",
+      .lesson =
+          "Makes independent copies of a running sandbox, with the memory, processes and files of one instant, and\n"
+          "prints their ids, one a line. All of them are made, or none. The sandbox itself goes on.\n\n"
+          "  nanobox fork sb-01jq…\n"
+          "  for ID in $(nanobox fork --count 3 sb-01jq…); do nanobox exec $ID -- ./try; done",
+      .options = with_common({{"count", 'n', "COUNT", "how many, 1 to 100 (1)"}}),
+      .least_words = 1,
+      .most_words = 1,
+      .run = fork};
+}
+
+CommandSpec snapshot_command_spec() {
+  return {
+      .name = "snapshot",
+      .usage = "SANDBOX NAME",
+      .summary = "make a template of a running sandbox",
+      .lesson =
+          "Makes a template of a sandbox as it is now, processes and all, and prints the template's name. Sandboxes\n"
+          "made from it begin there. The sandbox itself goes on.\n\n"
+          "  nanobox exec sb-01jq… -- npm install\n"
+          "  nanobox snapshot sb-01jq… node22-with-deps\n"
+          "  nanobox create node22-with-deps",
+      .options = with_common({}),
+      .least_words = 2,
+      .most_words = 2,
+      .run = snapshot};
 }
 
 CommandSpec logs_command_spec() {

@@ -21,6 +21,7 @@ Result<int> run(Session& session) {
                 .username = args.value("username").value_or(""),
                 .password = "",
                 .snapshot = !args.has("no-snapshot"),
+                .prime = NANOBOX_TRY(read_prime(args)),
                 .force = args.has("force"),
                 .quiet = session.json()};
   if (!wanted.username.empty()) {
@@ -47,24 +48,35 @@ Result<int> run(Session& session) {
 
 CommandSpec warmup_command_spec() {
   auto options = size_options();
-  options.insert(options.end(), {{"name", 'n', "NAME", "the template's name; else made from the image's"},
-                                 {"platform", 0, "OS/ARCH", "which of the image's platforms, e.g. linux/amd64"},
-                                 {"username", 0, "USER", "for the registry; the password is read from stdin"},
-                                 {"no-snapshot", 0, "", "keep no booted state; sandboxes boot cold"},
-                                 {"force", 0, "", "build anew even if nothing has changed"}});
-  return {.name = "warmup",
-          .usage = "IMAGE",
-          .summary = "make a template from an image, so that sandboxes start at once",
-          .lesson =
-              "Pulls the image's layers, builds a root file system from them and keeps it under the template's name.\n"
-              "What is there already is not pulled again.\n\n"
-              "  nanobox warmup node:22-alpine --name node22\n"
-              "  nanobox warmup registry.local:5000/team/app:1 --username ann < password-file\n"
-              "  nanobox warmup docker-archive:/images/app.tar",
-          .options = with_common(std::move(options)),
-          .least_words = 1,
-          .most_words = 1,
-          .run = run};
+  options.insert(options.end(),
+                 {{"name", 'n', "NAME", "the template's name; else made from the image's"},
+                  {"platform", 0, "OS/ARCH", "which of the image's platforms, e.g. linux/amd64"},
+                  {"username", 0, "USER", "for the registry; the password is read from stdin"},
+                  {"no-snapshot", 0, "", "keep no booted state; sandboxes boot cold"},
+                  {"prime", 0, "COMMAND", "run this by /bin/sh -c before the snapshot is taken"},
+                  {"prime-background", 0, "", "it goes on running in every sandbox; else it must end with 0"},
+                  {"prime-ready-port", 0, "PORT", "in the background; snapshot when something listens there"},
+                  {"prime-ready-command", 0, "COMMAND", "in the background; snapshot when this ends with 0"},
+                  {"prime-ready-timeout", 0, "SECONDS", "how long that may take (60)"},
+                  {"force", 0, "", "build anew even if nothing has changed"}});
+  return {
+      .name = "warmup",
+      .usage = "IMAGE",
+      .summary = "make a template from an image, so that sandboxes start at once",
+      .lesson =
+          "Pulls the image's layers, builds a root file system from them and keeps it under the template's name.\n"
+          "What is there already is not pulled again. Then it boots once, and a snapshot of that is where sandboxes\n"
+          "begin. With --prime a command has done its work by then, or is running: imports, caches, a server.\n\n"
+          "  nanobox warmup node:22-alpine --name node22\n"
+          "  nanobox warmup registry.local:5000/team/app:1 --username ann < password-file\n"
+          "  nanobox warmup docker-archive:/images/app.tar\n"
+          "  nanobox warmup python:3-slim --prime 'python3 -c \"import json, ssl\"'\n"
+          "  nanobox warmup team/web --prime '/app/serve' --prime-ready-port 8080\n\n"
+          "What --prime leaves in memory is the same in every sandbox: secrets and random seeds too (docs/fork.md).",
+      .options = with_common(std::move(options)),
+      .least_words = 1,
+      .most_words = 1,
+      .run = run};
 }
 
 }  // namespace nanobox::cli

@@ -97,7 +97,8 @@ private:
     ::setsockopt(connection.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     auto socket = WebSocket::make(loop_, server_, sandbox_path(sandbox_id_) + "/tcp/" + std::to_string(port));
     std::make_shared<PortTunnel>(loop_, std::move(connection), std::move(socket), [this, port](const Error& error) {
-      if (error.code == ErrorCode::sandbox_not_found || error.code == ErrorCode::sandbox_not_running) {
+      if (error.code == ErrorCode::sandbox_not_found || error.code == ErrorCode::sandbox_not_running ||
+          error.code == ErrorCode::sandbox_paused) {
         outcome_ = fail(error);
         return loop_.stop();
       }
@@ -173,7 +174,7 @@ Result<void> forward_ports(const ServerAddress& server, Interruption& interrupti
                  .attempted = "forward ports to",
                  .subject = call.sandbox_id,
                  .reason = "it is " + status,
-                 .mend = ""});
+                 .mend = status == "paused" ? "nanobox resume " + call.sandbox_id : ""});
   std::vector<Listener> listeners;
   for (const auto pair : call.pairs) listeners.push_back(NANOBOX_TRY(listen_at(call.address, pair)));
   EventLoop loop;

@@ -29,7 +29,8 @@ struct PortForwardCall {
 
 /// Listens, says where on stdout, and joins each connection with one inside, until a signal comes: that is success.
 /// A connection that nothing listens for inside is reset, and said on stderr.
-/// @errors io_failed: cannot listen · sandbox_not_found, sandbox_not_running: also when it ends meanwhile
+/// @errors io_failed: cannot listen · sandbox_not_found, sandbox_not_running, sandbox_paused: also when it ends
+/// meanwhile
 Result<void> forward_ports(const ServerAddress& server, Interruption& interruption, const PortForwardCall& call);
 
 }  // namespace nanobox::cli

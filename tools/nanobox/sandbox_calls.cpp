@@ -38,6 +38,8 @@ std::string create_body(const CreateCall& call) {
   put_variables(json, "env", call.env);
   put_variables(json, "metadata", call.metadata);
   if (call.timeout_sec) json_put(json, "timeout_sec", *call.timeout_sec);
+  if (!call.boot.empty()) json_put(json, "boot", call.boot);
+  if (!call.on_timeout.empty()) json_put(json, "on_timeout", call.on_timeout);
   json.EndObject();
   return buffer.GetString();
 }

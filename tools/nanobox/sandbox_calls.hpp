@@ -22,7 +22,9 @@ struct CreateCall {
   Variables env;
   Variables metadata;
   std::optional<std::uint64_t> timeout_sec;
-  std::string network_mode;  ///< empty: the server's default
+  std::string network_mode;     ///< empty: the server's default
+  std::string boot = {};        ///< empty: the fastest way there is
+  std::string on_timeout = {};  ///< empty: destroy
 };
 /// @returns the server's answer
 Result<ApiAnswer> create_sandbox(ApiClient& client, const CreateCall& call);

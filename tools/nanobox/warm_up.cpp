@@ -9,6 +9,28 @@ namespace {
 /// How often a cut stream of progress is asked for again.
 constexpr int kMostConnections = 20;
 
+void put_prime(JsonWriter& json, const PrimeCall& prime) {
+  json_key(json, "prime");
+  json.StartObject();
+  json_put(json, "command", "/bin/sh");
+  json_key(json, "args");
+  json.StartArray();
+  json_string(json, "-c");
+  json_string(json, prime.command);
+  json.EndArray();
+  json_key(json, "background");
+  json.Bool(prime.background);
+  if (prime.ready_port || !prime.ready_command.empty()) {
+    json_key(json, "ready");
+    json.StartObject();
+    if (prime.ready_port) json_put(json, "port", *prime.ready_port);
+    if (!prime.ready_command.empty()) json_put(json, "command", prime.ready_command);
+    if (prime.ready_sec) json_put(json, "timeout_ms", *prime.ready_sec * 1000);
+    json.EndObject();
+  }
+  json.EndObject();
+}
+
 std::string request_body(const WarmUp& wanted) {
   rapidjson::StringBuffer buffer;
   JsonWriter json(buffer);
@@ -35,6 +57,7 @@ std::string request_body(const WarmUp& wanted) {
     json_key(json, "snapshot");
     json.Bool(false);
   }
+  if (wanted.prime) put_prime(json, *wanted.prime);
   if (wanted.force) {
     json_key(json, "force");
     json.Bool(true);
@@ -101,6 +124,38 @@ Result<std::string> warm_up(ApiClient& client, const WarmUp& wanted) {
     if (json_text(status, "status") != "ready") return fail(failure_of(status, wanted));
   }
   return NANOBOX_TRY(client.ask({.method = "GET", .path = "/api/v1/templates/" + url_encode(wanted.name)})).body;
+}
+
+Result<std::optional<PrimeCall>> read_prime(const Arguments& arguments) {
+  const auto refuse = [](std::string option, std::string reason, std::string mend) {
+    return fail({.code = ErrorCode::invalid_value,
+                 .attempted = "read command line",
+                 .subject = std::move(option),
+                 .reason = std::move(reason),
+                 .mend = std::move(mend)});
+  };
+  PrimeCall prime{.command = arguments.value("prime").value_or(""),
+                  .background = arguments.has("prime-background"),
+                  .ready_port = NANOBOX_TRY(number_option(arguments, "prime-ready-port", 1, 65'535)),
+                  .ready_command = arguments.value("prime-ready-command").value_or(""),
+                  .ready_sec = NANOBOX_TRY(number_option(arguments, "prime-ready-timeout", 1, 3600))};
+  if (!arguments.has("prime")) {
+    for (const char* option : {"prime-background", "prime-ready-port", "prime-ready-command", "prime-ready-timeout"})
+      if (arguments.has(option))
+        return refuse("--" + std::string(option), "it goes with --prime", "add --prime COMMAND");
+    return std::nullopt;
+  }
+  if (prime.command.empty()) return refuse("--prime", "the command is empty", "");
+  if (arguments.has("no-snapshot"))
+    return refuse("--prime", "only a snapshot keeps what it makes", "leave out --prime, or --no-snapshot");
+  if (prime.ready_port && !prime.ready_command.empty())
+    return refuse("--prime-ready-port", "--prime-ready-command is given too", "leave one of them out");
+  const bool has_ready = prime.ready_port || !prime.ready_command.empty();
+  if (prime.ready_sec && !has_ready)
+    return refuse("--prime-ready-timeout", "there is nothing to wait for",
+                  "add --prime-ready-port PORT or --prime-ready-command COMMAND");
+  prime.background = prime.background || has_ready;
+  return prime;
 }
 
 Result<SizeOptions> read_sizes(const Arguments& arguments) {

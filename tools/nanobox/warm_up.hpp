@@ -9,6 +9,17 @@
 
 namespace nanobox::cli {
 
+/// What runs in the template before its snapshot is taken.
+struct PrimeCall {
+  std::string command;  ///< for /bin/sh -c
+  bool background = false;
+  std::optional<std::uint64_t> ready_port;  ///< in the background: done when something listens there, or
+  std::string ready_command;                ///< when this ends with 0
+  std::optional<std::uint64_t> ready_sec;   ///< the longest it may take
+};
+/// From --prime and what goes with it. @errors invalid_value
+Result<std::optional<PrimeCall>> read_prime(const Arguments& arguments);
+
 /// What to warm up.
 struct WarmUp {
   std::string image;
@@ -18,6 +29,7 @@ struct WarmUp {
   std::string username;
   std::string password;
   bool snapshot = true;
+  std::optional<PrimeCall> prime = {};
   bool force = false;
   bool quiet = false;  ///< no progress
 };

@@ -3,6 +3,7 @@
 #include <iomanip>
 #include <iostream>
 
+#include "pipeline/boot/network/host_checks.hpp"
 #include "pipeline/boot/vmm/confinement.hpp"
 #include "pipeline/boot/vmm/probe.hpp"
 #include "pipeline/json_text.hpp"
@@ -65,6 +66,9 @@ std::vector<Check> check_host(const LoadedSettings& loaded) {
     checks.push_back(
         {.name = "confinement", .ok = false, .needed = true, .detail = host.error().reason, .mend = host.error().mend});
   }
+  const auto& network = loaded.settings.network;
+  for (const auto& check : check_host_network({.bridge_name = network.bridge_name, .subnet = network.subnet}))
+    checks.push_back({.name = check.name, .ok = check.ok, .needed = false, .detail = check.detail, .mend = check.mend});
   return checks;
 }
 

@@ -1,5 +1,6 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include "http/auth.hpp"
 #include "http/resources/api.hpp"
 #include "http/server.hpp"
+#include "pipeline/boot/network/node_network.hpp"
 #include "pipeline/store/control_store.hpp"
 #include "pipeline/store/data_folder_lock.hpp"
 #include "tools/nanoboxd/doctor.hpp"
@@ -80,6 +82,14 @@ Result<void> write_address(const fs::path& data, const ListenAddress& address) {
   return {};
 }
 
+/// A sandbox takes some ten descriptors, and 1024 is the usual limit.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 Result<int> serve(LoadedSettings loaded) {
   // Blocked before the first thread, so that every thread inherits it: sigwait alone takes them.
   sigset_t signals;
@@ -90,6 +100,7 @@ Result<int> serve(LoadedSettings loaded) {
   std::signal(SIGPIPE, SIG_IGN);
   // The confined VMM walks to its own files; what is secret is made with its own mode.
   ::umask(022);
+  raise_descriptor_limit();
 
   const auto lock = NANOBOX_TRY(DataFolderLock::take(loaded.data_folder));
   const auto embedded_images = find_embedded_images();
@@ -140,6 +151,7 @@ Result<int> serve(LoadedSettings loaded) {
   };
   const auto outcome = run();
   stop_node(system, api.node, settings.agent.on_shutdown);
+  if (services->network) services->network->stop();
   api.idempotency.reset();
   if (!outcome) return fail(outcome.error());
   return 0;

@@ -8,7 +8,9 @@
 
 #include "config/sha256.hpp"
 #include "guest/embedded_init.hpp"
+#include "pipeline/boot/network/node_network.hpp"
 #include "pipeline/boot/output_spool.hpp"
+#include "pipeline/boot/snapshot/snapshot_store.hpp"
 #include "pipeline/boot/vmm/confinement.hpp"
 #include "pipeline/boot/vmm/poller.hpp"
 #include "pipeline/boot/vmm/probe.hpp"
@@ -65,8 +67,28 @@ Result<std::vector<std::byte>> init_binary(const fs::path& named) {
   return std::vector<std::byte>(bytes, bytes + text.size());
 }
 
-Result<std::shared_ptr<VmmDriver>> make_driver(const LoadedSettings& loaded, const UidRange& uids) {
-  const auto probes = probe_vmms({});
+/// Where interfaces cannot be made, sandboxes run without; what only the configuration can mend is refused.
+Result<void> set_up_network(const Settings::Network& settings, Services& services) {
+  services.subnet = settings.subnet;
+  auto started = NodeNetwork::start(
+      {.bridge_name = settings.bridge_name, .subnet = settings.subnet, .host_iface = settings.host_iface});
+  if (started) {
+    services.network = std::move(*started);
+    if (!services.network->resolver_problem().empty())
+      spdlog::error("guests' names are not resolved: {}", services.network->resolver_problem());
+    return {};
+  }
+  if (started.error().code == ErrorCode::config_invalid) return fail(started.error());
+  services.network_problem = started.error();
+  services.network_problem.code = ErrorCode::network_unavailable;
+  if (services.network_problem.mend.empty())
+    services.network_problem.mend = "use mode isolated; nanobox doctor tells what networks need";
+  spdlog::warn("sandboxes have no network: {}", describe(services.network_problem));
+  return {};
+}
+
+Result<std::shared_ptr<VmmDriver>> make_driver(const LoadedSettings& loaded, const UidRange& uids, bool has_interface) {
+  const auto probes = probe_vmms({.asked = loaded.settings.agent.vmm});
   for (const auto& probe : probes)
     spdlog::info("{}: {}{}", to_string(probe.kind), probe.usable ? "works" : "does not work",
                  probe.reason.empty() ? "" : ", " + probe.reason);
@@ -75,9 +97,20 @@ Result<std::shared_ptr<VmmDriver>> make_driver(const LoadedSettings& loaded, con
   settings.kind = kind;
   settings.data_folder = loaded.data_folder;
   settings.uids = uids;
+  settings.has_interface = has_interface;
   settings.pollers = NANOBOX_TRY(PollerSet::start());
   settings.confinement = NANOBOX_TRY(ConfinementHost::detect(loaded.data_folder));
   return std::shared_ptr<VmmDriver>(NANOBOX_TRY(make_qemu_driver(settings)));
+}
+
+Result<std::string> file_digest(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  Sha256 sum;
+  std::vector<char> piece(1U << 20);
+  while (file.read(piece.data(), static_cast<std::streamsize>(piece.size())) || file.gcount() > 0)
+    sum.update({piece.data(), static_cast<std::size_t>(file.gcount())});
+  if (!file.eof()) return fail(errno_error(errno, "read", path, ErrorCode::kernel_missing));
+  return sum.finish();
 }
 
 /// What all guests together may have: the host's memory but for an eighth, which the host keeps.
@@ -124,15 +157,20 @@ Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared
   services->node_id = settings.agent.node_id;
   services->cache = {.blobs = settings.oci.cache_dir / "blobs", .rootfs = settings.oci.cache_dir / "rootfs"};
   services->sandboxes_folder = settings.agent.rootfs_dir;
+  services->snapshots_folder = settings.agent.snapshot_dir;
   services->run_folder = loaded.data_folder / "run";
   services->spool_folder = loaded.data_folder / "spool";
   services->spool_budget = std::make_shared<SpoolBudget>(kSpoolBudget);
-  for (const auto& folder : {loaded.data_folder, settings.oci.cache_dir, services->cache.rootfs,
-                             services->sandboxes_folder, services->run_folder, services->spool_folder}) {
+  for (const auto& folder :
+       {loaded.data_folder, settings.oci.cache_dir, services->cache.rootfs, services->sandboxes_folder,
+        services->snapshots_folder, services->run_folder, services->spool_folder}) {
     NANOBOX_TRY(make_folder(folder));
     let_through(folder);
   }
   NANOBOX_TRY(clean_rootfs_folder(services->cache.rootfs));
+  services->snapshots = NANOBOX_TRY(SnapshotStore::open(services->snapshots_folder));
+  services->snapshot_max_mb = settings.agent.snapshot_max_mb;
+  services->pool = settings.pool;
   services->blobs = NANOBOX_TRY(BlobCache::open(services->cache.blobs));
   services->large_windows = std::make_shared<WindowGate>();
 
@@ -151,6 +189,8 @@ Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared
   services->kernel = find_kernel(loaded);
   if (services->kernel.empty())
     spdlog::warn("no guest kernel was found: run guest/kernel/build, or set [firecracker] kernel");
+  // A kernel that cannot be read is told where a VM wants it.
+  services->kernel_digest = file_digest(services->kernel).value_or("");
   services->min_free_mb = settings.agent.min_free_mb;
   services->disk_overcommit = settings.agent.disk_overcommit;
   services->memory_budget_mb = memory_budget_mb();
@@ -159,7 +199,8 @@ Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared
   services->node_store = NANOBOX_TRY(NodeStore::open(loaded.data_folder / "node.db"));
   services->boards = std::make_shared<Boards>();
 
-  if (auto driver = make_driver(loaded, services->vmm_uids)) {
+  NANOBOX_TRY(set_up_network(settings.network, *services));
+  if (auto driver = make_driver(loaded, services->vmm_uids, services->network != nullptr)) {
     services->driver = std::move(*driver);
   } else {
     services->driver_problem = driver.error();

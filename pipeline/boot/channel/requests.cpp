@@ -88,6 +88,8 @@ Payload encode(const ConfigureMessage& message) {
   for (const auto& entry : message.env) payload.put(NANOBOX_TAG_ENV, entry);
   payload.put(NANOBOX_TAG_CWD, message.cwd);
   payload.put(NANOBOX_TAG_USER, message.user);
+  if (message.disk_bytes != 0) payload.put64(NANOBOX_TAG_DISK_BYTES, message.disk_bytes);
+  put_flag(payload, NANOBOX_TAG_REHEARSAL, message.rehearsal);
   return whole(payload, "configure the guest", "shorten the sandbox's env");
 }
 

@@ -11,7 +11,7 @@
 
 namespace nanobox {
 
-/// All that makes one copy of a guest itself (docs/guest-channel.md, CONFIGURE).
+/// All that makes one copy of a guest itself (docs/guest-channel.md, CONFIGURE). What an earlier one said is forgotten.
 struct ConfigureMessage {
   std::string sandbox_id = {};
   std::string hostname = {};
@@ -22,6 +22,9 @@ struct ConfigureMessage {
   std::uint64_t clock_ns = 0;         ///< wall clock since 1970
   std::array<std::byte, 64> entropy{};
   std::uint64_t generation = 0;
+  /// The size that the root's device is to have; a resize may reach the guest later than this. 0: it has its size.
+  std::uint64_t disk_bytes = 0;
+  bool rehearsal = false;  ///< for nobody yet: another will follow, what QUIESCE froze stays frozen
 };
 
 struct TerminalSize {

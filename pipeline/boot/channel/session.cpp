@@ -219,8 +219,10 @@ Result<void> ChannelSession::configure(const ConfigureMessage& message) {
   return {};
 }
 
-void ChannelSession::quiesce() {
-  send(NANOBOX_QUIESCE, 0, 0, 0, {});
+void ChannelSession::quiesce(bool sync) {
+  TlvWriter payload;
+  if (sync) payload.put(NANOBOX_TAG_SYNC, std::string_view{});
+  send(NANOBOX_QUIESCE, 0, 0, 0, payload.bytes());
 }
 void ChannelSession::thaw() {
   send(NANOBOX_THAW, 0, 0, 0, {});

@@ -42,7 +42,8 @@ public:
 
   /// @errors command_invalid: the environment is larger than a frame
   Result<void> configure(const ConfigureMessage& message);
-  void quiesce();
+  /// @param sync  the guest's disk then holds all that was written
+  void quiesce(bool sync = false);
   void thaw();
   void ping(std::uint64_t clock_ns);
   void ask_stats();

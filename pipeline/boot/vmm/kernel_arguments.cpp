@@ -27,11 +27,12 @@ Result<std::string> kernel_arguments(std::string_view boot_args, const KernelMac
 
   std::istringstream words{std::string(boot_args)};
   std::string line;
-  bool console = false, loudness = false, init = false;
+  bool console = false, loudness = false, init = false, rootflags = false;
   for (std::string word; words >> word;) {
     console |= word.starts_with("console=");
     loudness |= word == "quiet" || word == "debug" || word == "ignore_loglevel" || word.starts_with("loglevel=");
     init |= word.starts_with("init=");
+    rootflags |= word.starts_with("rootflags=");
     line += word + ' ';
   }
   if (!console) line += "console=ttyS0 ";
@@ -39,7 +40,9 @@ Result<std::string> kernel_arguments(std::string_view boot_args, const KernelMac
   if (!init) line += "init=/sbin/nanobox-init ";
   line += "reboot=t panic=-1 tsc=reliable no_timer_check ";
   if (machine.tsc_khz) line += "tsc_early_khz=" + std::to_string(*machine.tsc_khz) + ' ';
-  if (machine.emulated && machine.vcpu == 1) line += "nolapic_timer ";
+  if (machine.emulated && machine.vcpu == 1 && !machine.idles_long) line += "nolapic_timer ";
+  // Else a thread reads and zeroes what the disk was grown by, some seconds later, in each copy anew.
+  if (!rootflags) line += "rootflags=noinit_itable,no_prefetch_block_bitmaps ";
   line += "root=/dev/vda rw";
   if (line.size() > longest)
     return fail(invalid("with the machine's own arguments it has " + std::to_string(line.size()) + " bytes",

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <fstream>
+#include <optional>
 #include <sstream>
 
 #include "config/whole_number.hpp"
@@ -11,13 +12,6 @@
 namespace nanobox {
 
 namespace {
-
-std::string_view next_word(std::string_view& line) {
-  line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
-  const auto word = line.substr(0, line.find(' '));
-  line.remove_prefix(word.size());
-  return word;
-}
 
 Error unsafe(pid_t vmm, std::string reason) {
   return {.code = ErrorCode::vmm_failed,
@@ -46,47 +40,15 @@ std::optional<std::uint64_t> open_flags(const std::filesystem::path& fdinfo) {
 
 }  // namespace
 
-std::optional<MappedRange> parse_mapped_range(std::string_view line) {
-  MappedRange range;
-  const auto addresses = next_word(line);
-  const auto dash = addresses.find('-');
-  if (dash == std::string_view::npos) return std::nullopt;
-  const auto begin = whole_number<std::uint64_t>(addresses.substr(0, dash), 16);
-  const auto end = whole_number<std::uint64_t>(addresses.substr(dash + 1), 16);
-  if (!begin || !end || *end < *begin) return std::nullopt;
-  range.begin = *begin;
-  range.end = *end;
-  const auto rights = next_word(line);
-  if (rights.size() != 4) return std::nullopt;
-  range.readable = rights[0] == 'r';
-  range.writable = rights[1] == 'w';
-  range.is_private = rights[3] == 'p';
-  next_word(line);  // offset
-  next_word(line);  // device: that of a file on an overlay differs from stat's
-  const auto inode = whole_number<std::uint64_t>(next_word(line));
-  if (!inode) return std::nullopt;
-  range.inode = *inode;
-  line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
-  range.path = line;
-  return range;
-}
-
 std::string find_shared_memory(std::string_view maps, std::uint64_t inode, std::uint64_t memory_bytes) {
-  std::uint64_t run_begin = 0, run_end = 0, longest = 0;
-  while (!maps.empty()) {
-    const auto line = maps.substr(0, maps.find('\n'));
-    maps.remove_prefix(std::min(line.size() + 1, maps.size()));
-    const auto range = parse_mapped_range(line);
-    if (!range) return "a line of its maps cannot be read: " + std::string(line);
-    if (!range->is_private && (range->inode == inode || range->end - range->begin == memory_bytes))
-      return "its memory is mapped shared: " + std::string(line);
-    if (!range->is_private || !range->readable || !range->writable) continue;
-    if (range->begin != run_end) run_begin = range->begin;
-    run_end = range->end;
-    longest = std::max(longest, run_end - run_begin);
-  }
-  if (longest < memory_bytes) return "no private memory of the guest's size is mapped";
-  return "";
+  const auto ranges = parse_mapped_ranges(maps);
+  if (!ranges) return ranges.error().reason;
+  for (const auto& range : *ranges)
+    if (!range.is_private && (range.inode == inode || range.end - range.begin == memory_bytes))
+      return "its memory is mapped shared: " + std::string(range.line);
+  for (const auto& region : find_private_regions(*ranges))
+    if (region.end() - region.begin() >= memory_bytes) return "";
+  return "no private memory of the guest's size is mapped";
 }
 
 Result<void> check_private_memory(pid_t vmm, const std::filesystem::path& memory_file, std::uint64_t memory_bytes) {

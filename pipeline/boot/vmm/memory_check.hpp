@@ -4,25 +4,13 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <string_view>
 
 #include "config/error.hpp"
+#include "pipeline/boot/memory/mapped_ranges.hpp"
 
 namespace nanobox {
-
-/// One line of /proc/PID/maps.
-struct MappedRange {
-  std::uint64_t begin = 0;
-  std::uint64_t end = 0;
-  bool readable = false, writable = false, is_private = false;
-  std::uint64_t inode = 0;
-  std::string_view path;
-};
-
-/// @returns  nothing for a line of another form
-std::optional<MappedRange> parse_mapped_range(std::string_view line);
 
 /// What `maps` (the text of /proc/PID/maps) says against `memory_bytes` of guest memory being private; empty for
 /// nothing. @param inode  of the memory file

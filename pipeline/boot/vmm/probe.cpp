@@ -4,7 +4,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <future>
+#include <algorithm>
+#include <array>
+#include <chrono>
 
 #include "config/child_process.hpp"
 #include "config/unique_fd.hpp"
@@ -14,6 +16,10 @@
 namespace nanobox {
 
 namespace {
+
+// KVM that works takes about as long as emulation, for QEMU's start is most of it.
+constexpr int kSlowerThanEmulated = 20;
+constexpr std::chrono::milliseconds kLeastPatience{2000};
 
 Result<UniqueFd> guest_in_memory() {
   UniqueFd fd(memfd_create("nanobox-probe", MFD_CLOEXEC));
@@ -45,7 +51,7 @@ VmmProbe unusable(VmmKind kind, std::string version, std::string reason, std::st
           .mend = std::move(mend)};
 }
 
-VmmProbe probe_qemu(VmmKind kind, const ProbeSettings& settings) {
+VmmProbe probe_qemu(VmmKind kind, const ProbeSettings& settings, std::chrono::milliseconds patience) {
   const bool kvm = kind == VmmKind::qemu_kvm;
   const auto binary = find_vmm(settings.qemu_binary.empty() ? "qemu-system-x86_64" : settings.qemu_binary);
   if (!binary) return unusable(kind, "", binary.error().subject + ": " + binary.error().reason, binary.error().mend);
@@ -90,7 +96,7 @@ VmmProbe probe_qemu(VmmKind kind, const ProbeSettings& settings) {
                                  "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"},
                    .env = {},
                    .descriptors = {{.source = guest->get(), .target = 3}}},
-                  settings.deadline);
+                  patience);
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin);
   if (!run && run.error().code != ErrorCode::deadline_exceeded)
     return unusable(kind, version, describe(run.error()), run.error().mend);
@@ -103,7 +109,7 @@ VmmProbe probe_qemu(VmmKind kind, const ProbeSettings& settings) {
 
   std::string reason = "a tiny guest ";
   if (!run)
-    reason += "had not ended after " + std::to_string(settings.deadline.count()) + " ms" +
+    reason += "had not ended after " + std::to_string(patience.count()) + " ms" +
               (kvm ? ": this host emulates its virtualisation" : "");
   else if (run->exit.signal)
     reason += "killed its VMM by signal " + std::to_string(*run->exit.signal) + ": " + first_line(run->err);
@@ -122,9 +128,21 @@ VmmProbe probe_firecracker() {
 }  // namespace
 
 std::vector<VmmProbe> probe_vmms(const ProbeSettings& settings) {
-  auto kvm = std::async(std::launch::async, probe_qemu, VmmKind::qemu_kvm, std::cref(settings));
-  auto tcg = probe_qemu(VmmKind::qemu_tcg, settings);
-  return {probe_firecracker(), kvm.get(), std::move(tcg)};
+  constexpr std::array kinds{VmmKind::firecracker, VmmKind::qemu_kvm, VmmKind::qemu_tcg};
+  const bool one = std::ranges::any_of(kinds, [&](VmmKind kind) { return settings.asked == to_string(kind); });
+  const auto wanted = [&](VmmKind kind) { return !one || settings.asked == to_string(kind); };
+  std::vector<VmmProbe> probes;
+  auto patience = settings.deadline;
+  if (wanted(VmmKind::qemu_tcg)) {
+    const auto begin = std::chrono::steady_clock::now();
+    probes.push_back(probe_qemu(VmmKind::qemu_tcg, settings, settings.deadline));
+    const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin);
+    if (probes.back().usable) patience = std::max(kLeastPatience, kSlowerThanEmulated * took);
+  }
+  if (wanted(VmmKind::qemu_kvm)) probes.push_back(probe_qemu(VmmKind::qemu_kvm, settings, patience));
+  if (wanted(VmmKind::firecracker)) probes.push_back(probe_firecracker());
+  std::ranges::reverse(probes);
+  return probes;
 }
 
 Result<VmmKind> choose_vmm(std::string_view setting, const std::vector<VmmProbe>& probes) {

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -12,12 +13,13 @@ namespace nanobox {
 struct ProbeSettings {
   std::filesystem::path qemu_binary = {};  ///< empty: found in PATH
   std::filesystem::path kvm_device = "/dev/kvm";
-  std::chrono::milliseconds deadline{20'000};  ///< for each tiny guest; they run side by side
+  std::chrono::milliseconds deadline{20'000};  ///< for the emulated guest, and for any where there is no emulation
+  std::string asked = "auto";                  ///< a kind's name: only that one is tried
 };
 
 /// What this host really can do: each kind of VMM runs a tiny guest that enters long mode, does what kernels do
-/// early (cmpxchg16b, xsave, xrstor) and counts; a host that only has the device but emulates is found by the deadline.
-/// Best kind first. Blocking for at most the deadline and a moment.
+/// early (cmpxchg16b, xsave, xrstor) and counts. A host that has the device but emulates what it does is found by its
+/// guest taking much longer than the same one in software. Best kind first. Blocking.
 std::vector<VmmProbe> probe_vmms(const ProbeSettings& settings);
 
 /// The kind to use for `[agent] vmm` ("auto", or a kind's name).

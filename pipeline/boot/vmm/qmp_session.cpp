@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 #include <future>
+#include <optional>
 
 namespace nanobox {
 
@@ -94,6 +95,22 @@ Result<std::string> QmpSession::call(std::string_view command, std::string_view 
   return answer.get();
 }
 
+Result<void> QmpSession::call_all(std::vector<Call> calls, std::chrono::milliseconds deadline) {
+  std::vector<std::future<Result<std::string>>> answers;
+  for (auto& call : calls) {
+    const auto promise = std::make_shared<std::promise<Result<std::string>>>();
+    answers.push_back(promise->get_future());
+    execute(
+        call.command, call.arguments, deadline,
+        [promise](Result<std::string> result) { promise->set_value(std::move(result)); }, std::move(call.attached));
+  }
+  std::optional<Error> failed;
+  for (auto& answer : answers)
+    if (auto result = answer.get(); !result && !failed) failed = std::move(result).error();
+  if (failed) return fail(std::move(*failed));
+  return {};
+}
+
 void QmpSession::on_ready(std::uint32_t events) {
   if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 && !read_some()) return;
   const std::lock_guard lock(mutex_);
@@ -121,6 +138,9 @@ bool QmpSession::read_some() {
     }
     reason = messages.error().reason;
   }
+  if (on_event_)
+    on_event_(
+        {.kind = QmpMessage::Kind::event, .id = 0, .name = std::string(closed_event), .body = "{}", .description = ""});
   fail_all(reason);
   return false;
 }

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "config/error.hpp"
 #include "config/unique_fd.hpp"
@@ -23,6 +24,8 @@ public:
   using Reply = std::function<void(Result<std::string>)>;  ///< the "return" value as JSON text
   using Event = std::function<void(const QmpMessage&)>;
   static constexpr std::size_t most_outstanding = 64;
+  /// The name of the event that tells that the VMM has closed its end, the last of a session; no VMM sends it.
+  static constexpr std::string_view closed_event = "(closed)";
 
   /// Starts reading; the VMM may still be on its way up. Sends `qmp_capabilities` first of all.
   /// @param on_event  from the poller's thread, not after `close` returned
@@ -39,6 +42,14 @@ public:
   /// The same, waiting for the reply; not from the poller's thread.
   Result<std::string> call(std::string_view command, std::string_view arguments, std::chrono::milliseconds deadline,
                            UniqueFd attached = {});
+  struct Call {
+    std::string command;
+    std::string arguments;  ///< as for `execute`
+    UniqueFd attached = {};
+  };
+  /// Sends all at once and waits for every reply: the VMM works them off in order without waiting for us. Those after
+  /// one that failed are still tried. @errors of the first that failed
+  Result<void> call_all(std::vector<Call> calls, std::chrono::milliseconds deadline);
   /// Reads what is left, e.g. the last events of a VMM that has ended. From the poller's thread only.
   void drain();
   /// Ends it; commands without a reply fail with guest_gone. Idempotent.

@@ -75,6 +75,8 @@ public:
   ~VmProcess() = default;
 
   const VmProcessIdentity& identity() const { return identity_; }
+  /// Its run_dir was renamed.
+  void moved_to(const std::filesystem::path& run_dir) { identity_.run_dir = run_dir; }
   pid_t pid() const { return identity_.vmm.pid; }
   const Cgroup& cgroup() const { return cgroup_; }
 

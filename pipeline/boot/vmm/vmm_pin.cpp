@@ -68,6 +68,7 @@ Result<void> add_libraries(const fs::path& loader, const fs::path& object, Sourc
     const auto name = line.substr(line.find_first_not_of(" \t"), arrow - line.find_first_not_of(" \t"));
     const auto path = line.substr(arrow + 4, line.rfind(" (") - arrow - 4);
     if (!path.starts_with('/')) return fail(missing(object, "its library " + name + " is missing"));
+    if (name == "libcapstone.so.4") continue;  // the preload stands in for it
     if (!name.starts_with('/')) sources.emplace("lib/" + name, path);
   }
   return {};

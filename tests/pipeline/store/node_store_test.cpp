@@ -58,3 +58,31 @@ TEST_CASE_METHOD(OpenStore, "forgetting a sandbox frees all it held and nothing 
   CHECK(store->deadlines().value().count("b") == 1);
   CHECK(store->leases("uid").value() == std::vector<HeldLease>{{"uid", 2, "b"}});
 }
+
+TEST_CASE_METHOD(OpenStore, "a sandbox takes over all that a prepared VM held", "[node]") {
+  REQUIRE(store->put_vm("pl", R"({"pid":1})"));
+  REQUIRE(store->put_vm("other", R"({"pid":2})"));
+  REQUIRE(store->lease("uid", 1, 9, "pl"));
+  REQUIRE(store->lease("uid", 1, 9, "other"));
+  REQUIRE(store->lease("address", 1, 9, "pl"));
+  REQUIRE(store->take_over("pl", "sb", R"({"pid":1,"name":"sb"})"));
+  reopen();
+  CHECK(store->vms().value() == std::vector<VmRow>{{"other", R"({"pid":2})"}, {"sb", R"({"pid":1,"name":"sb"})"}});
+  CHECK(store->leases("uid").value() == std::vector<HeldLease>{{"uid", 1, "sb"}, {"uid", 2, "other"}});
+  CHECK(store->leases("address").value() == std::vector<HeldLease>{{"address", 1, "sb"}});
+  REQUIRE(store->forget("pl"));
+  CHECK(store->vm("sb").value());
+  REQUIRE(store->forget("sb"));
+  CHECK(store->leases("address").value().empty());
+}
+
+TEST_CASE_METHOD(OpenStore, "one that has its own row and leases keeps them when it takes over", "[node]") {
+  REQUIRE(store->put_vm("sb", R"({"pid":7})"));
+  REQUIRE(store->lease("address", 1, 9, "sb"));
+  REQUIRE(store->put_vm("st", R"({"pid":1})"));
+  REQUIRE(store->lease("uid", 1, 9, "st"));
+  REQUIRE(store->take_over("st", "sb", R"({"pid":1})"));
+  CHECK(store->vms().value() == std::vector<VmRow>{{"sb", R"({"pid":1})"}});
+  CHECK(store->leases("address").value() == std::vector<HeldLease>{{"address", 1, "sb"}});
+  CHECK(store->leases("uid").value() == std::vector<HeldLease>{{"uid", 1, "sb"}});
+}

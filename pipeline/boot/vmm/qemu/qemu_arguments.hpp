@@ -16,6 +16,8 @@ struct QemuNames {
   std::filesystem::path disk = "/disk";
   std::filesystem::path base = "/base";
   std::filesystem::path memory = "/mem";
+  bool own_root = true;  ///< else the names are the host's
+  std::filesystem::path layer(std::size_t number, const std::filesystem::path& source) const;
 };
 
 /// The numbers of the listening sockets it inherits.
@@ -23,6 +25,8 @@ struct QemuDescriptors {
   int qmp = 3;
   int channel = 4;
   int console = 5;
+  int layers = 6;  ///< of a VMM that takes a state: where its memory's layers come from
+  int tap = 7;     ///< of a VM with an interface
 };
 
 /// Its code buffer; QEMU's own default is a GiB a VM.
@@ -34,6 +38,9 @@ inline constexpr std::uint32_t qemu_helper_threads = 24;
 std::vector<std::string> qemu_arguments(const VmSpec& spec, VmmKind kind, const std::string& uuid,
                                         const std::string& kernel_line, const QemuNames& names,
                                         const QemuDescriptors& descriptors);
+/// argv of a VMM that waits for a state: the same machine, without kernel and disk.
+std::vector<std::string> empty_qemu_arguments(const EmptyVmmSpec& spec, VmmKind kind, const std::string& uuid,
+                                              const QemuNames& names, const QemuDescriptors& descriptors);
 std::vector<std::string> qemu_environment(const QemuNames& names);
 
 }  // namespace nanobox

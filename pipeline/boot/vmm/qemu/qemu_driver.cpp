@@ -3,13 +3,18 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config/sha256.hpp"
+#include "pipeline/boot/disk/overlay.hpp"
 #include "pipeline/boot/vmm/host_clock.hpp"
 #include "pipeline/boot/vmm/kernel_arguments.hpp"
 #include "pipeline/boot/vmm/memory_check.hpp"
+#include "pipeline/boot/vmm/qemu/empty_qemu.hpp"
 #include "pipeline/boot/vmm/qemu/qemu_arguments.hpp"
+#include "pipeline/boot/vmm/qemu/qemu_disk.hpp"
 #include "pipeline/boot/vmm/qemu/qemu_vm.hpp"
 #include "pipeline/boot/vmm/vm_exit_reason.hpp"
 #include "pipeline/boot/vmm/vm_process.hpp"
@@ -50,19 +55,6 @@ std::string random_uuid() {
   return text;
 }
 
-/// The size of the disk a qcow2 file holds (its header's bytes 24 to 31).
-Result<std::uint64_t> disk_bytes(const fs::path& overlay) {
-  const UniqueFd file(open(overlay.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  std::array<unsigned char, 32> header{};
-  if (!file) return fail(errno_error(errno, "open the sandbox's disk", overlay));
-  if (pread(file.get(), header.data(), header.size(), 0) != static_cast<ssize_t>(header.size()) || header[0] != 'Q' ||
-      header[1] != 'F' || header[2] != 'I' || header[3] != 0xFB)
-    return fail(start_error(ErrorCode::io_failed, overlay, "it is no qcow2 file"));
-  std::uint64_t size = 0;
-  for (std::size_t i = 24; i < 32; ++i) size = size << 8 | header[i];
-  return size;
-}
-
 Result<void> check_spec(const VmSpec& spec, const QemuSettings& settings) {
   if (spec.vcpu < 1 || spec.vcpu > 64)
     return fail(start_error(ErrorCode::invalid_value, "vcpu", "it is " + std::to_string(spec.vcpu), "use 1 to 64"));
@@ -92,79 +84,6 @@ Result<void> give_files(const VmSpec& spec) {
   return {};
 }
 
-class QemuDriver : public VmmDriver {
-public:
-  QemuDriver(QemuSettings settings, PinnedVmm pinned) : settings_(std::move(settings)), pinned_(std::move(pinned)) {}
-
-  VmmKind kind() const override { return settings_.kind; }
-  Result<std::unique_ptr<Vm>> start(const VmSpec& spec, VmEvents events, const std::stop_token& stop) override;
-  Result<std::unique_ptr<Vm>> adopt(const VmIdentity& identity, VmEvents events) override;
-  Result<void> clean_up(const VmIdentity& identity) override;
-  Result<std::size_t> remove_leftovers(std::span<const VmIdentity> keep) override;
-
-private:
-  struct Sockets {
-    VmSocket qmp, channel, console;
-  };
-
-  VmProcessSpec process_spec(const VmSpec& spec, const std::string& uuid, const std::string& kernel_line,
-                             std::uint64_t disk_size, const Sockets& sockets) const;
-  Result<QemuConnections> connect(UniqueFd qmp, UniqueFd channel, UniqueFd console,
-                                  const std::shared_ptr<QemuControlEvents>& control) const;
-  bool has_own_root() const { return settings_.confinement.report.level != ConfinementLevel::minimal; }
-
-  const QemuSettings settings_;
-  const PinnedVmm pinned_;
-  const HostClock clock_;
-};
-
-VmProcessSpec QemuDriver::process_spec(const VmSpec& spec, const std::string& uuid, const std::string& kernel_line,
-                                       std::uint64_t disk_size, const Sockets& sockets) const {
-  QemuNames names;
-  if (!has_own_root())
-    names = {.vmm = pinned_.folder,
-             .kernel = spec.kernel,
-             .disk = spec.overlay,
-             .base = spec.base_image,
-             .memory = spec.memory_file};
-  const QemuDescriptors descriptors;
-  using Kind = RootEntry::Kind;
-  return {
-      .name = "vm-" + uuid.substr(0, 18),
-      .program = names.vmm / "ld.so",
-      .argv = qemu_arguments(spec, settings_.kind, uuid, kernel_line, names, descriptors),
-      .env = qemu_environment(names),
-      .root = {{.kind = Kind::folder, .source = pinned_.folder, .target = names.vmm},
-               {.kind = Kind::file, .source = spec.kernel, .target = names.kernel},
-               {.kind = Kind::file, .source = spec.base_image, .target = names.base},
-               {.kind = Kind::file, .source = spec.memory_file, .target = names.memory},
-               {.kind = Kind::file, .source = spec.overlay, .target = names.disk, .read_only = false}},
-      .descriptors = {{.source = sockets.qmp.listening.get(), .target = descriptors.qmp},
-                      {.source = sockets.channel.listening.get(), .target = descriptors.channel},
-                      {.source = sockets.console.listening.get(), .target = descriptors.console}},
-      .uid = spec.uid,
-      .gid = spec.uid,
-      .limits = {.cgroup = {.memory_bytes = (std::uint64_t{spec.memory_mb} + tcg_buffer_mb + 64) << 20,
-                            .cpu_percent = spec.vcpu * 100 + 25,
-                            .max_pids = spec.vcpu + qemu_helper_threads},
-                 .max_files = 256,
-                 // A full qcow2 is larger than its disk by its tables: some 1/8000 and a little.
-                 .max_file_bytes = disk_size + disk_size / 1024 + (std::uint64_t{16} << 20)},
-      .run_dir = spec.run_dir,
-  };
-}
-
-Result<QemuConnections> QemuDriver::connect(UniqueFd qmp, UniqueFd channel, UniqueFd console,
-                                            const std::shared_ptr<QemuControlEvents>& control) const {
-  QemuConnections connections{.poller = settings_.pollers->next(),
-                              .qmp = nullptr,
-                              .channel = std::move(channel),
-                              .console = std::move(console)};
-  connections.qmp = NANOBOX_TRY(QmpSession::open(connections.poller, std::move(qmp),
-                                                 [control](const QmpMessage& message) { control->deliver(message); }));
-  return connections;
-}
-
 /// Ends a VMM that never became a VM, and says why in its own words.
 Error end_failed(VmProcess& process, const Error& seen) {
   pollfd ended{.fd = process.exit_fd(), .events = POLLIN, .revents = 0};
@@ -186,21 +105,126 @@ Error end_failed(VmProcess& process, const Error& seen) {
   return start_error(ErrorCode::vmm_failed, "", std::move(reason));
 }
 
-Result<std::unique_ptr<Vm>> QemuDriver::start(const VmSpec& spec, VmEvents events, const std::stop_token& stop) {
-  NANOBOX_TRY(check_spec(spec, settings_));
-  const auto kernel_line = NANOBOX_TRY(kernel_arguments(
-      spec.boot_args,
-      {.emulated = settings_.kind == VmmKind::qemu_tcg, .vcpu = spec.vcpu, .tsc_khz = clock_.tsc_khz()}));
-  const auto disk_size = NANOBOX_TRY(disk_bytes(spec.overlay));
-  const bool own_user = geteuid() == 0 && settings_.confinement.report.level != ConfinementLevel::user_namespace;
-  if (own_user) NANOBOX_TRY(give_files(spec));
+/// RLIMIT_FSIZE for a disk: a full qcow2 is larger than it by its tables, some 1/8000 and a little.
+std::uint64_t file_limit(std::uint64_t disk_size) {
+  return disk_size + disk_size / 1024 + (std::uint64_t{16} << 20);
+}
 
-  Sockets sockets{.qmp = NANOBOX_TRY(make_vm_socket(spec.run_dir, qmp_name)),
-                  .channel = NANOBOX_TRY(make_vm_socket(spec.run_dir, channel_name)),
-                  .console = NANOBOX_TRY(make_vm_socket(spec.run_dir, console_name))};
-  const auto uuid = random_uuid();
-  auto process =
-      NANOBOX_TRY(VmProcess::spawn(settings_.confinement, process_spec(spec, uuid, kernel_line, disk_size, sockets)));
+class QemuDriver : public VmmDriver {
+public:
+  QemuDriver(QemuSettings settings, PinnedVmm pinned) : settings_(std::move(settings)), pinned_(std::move(pinned)) {}
+
+  VmmKind kind() const override { return settings_.kind; }
+  Result<std::unique_ptr<Vm>> start(const VmSpec& spec, VmEvents events, const std::stop_token& stop) override;
+  std::string fingerprint(std::uint32_t vcpu, std::string_view boot_args) const override;
+  std::optional<std::uint64_t> tsc_khz() const override { return clock_.tsc_khz(); }
+  Result<std::unique_ptr<EmptyVmm>> prepare(const EmptyVmmSpec& spec) override;
+  Result<RestoredVm> restore(EmptyVmm& vmm, const VmState& state, VmEvents events) override;
+  Result<std::unique_ptr<Vm>> adopt(const VmIdentity& identity, VmEvents events) override;
+  Result<void> clean_up(const VmIdentity& identity) override;
+  Result<std::size_t> remove_leftovers(std::span<const VmIdentity> keep) override;
+
+private:
+  struct Sockets {
+    VmSocket qmp, channel, console;
+  };
+
+  /// What every VMM has, whatever it runs.
+  struct Machine {
+    std::string uuid;
+    QemuNames names;
+    std::uint32_t vcpu = 1, memory_mb = 0, uid = 0;
+    fs::path memory_file, run_dir;
+    std::optional<VmInterface> interface;
+  };
+  /// A VMM that answers.
+  struct Launched {
+    VmProcess process;
+    QemuConnections connections;
+    std::shared_ptr<QemuControlEvents> control;
+  };
+
+  QemuNames host_names() const;
+  bool has_own_user() const {
+    return geteuid() == 0 && settings_.confinement.report.level != ConfinementLevel::user_namespace;
+  }
+  VmProcessSpec process_spec(const Machine& machine, const Sockets& sockets) const;
+  Result<void> check_interface(const std::optional<VmInterface>& interface, const std::string& id) const;
+  Result<Launched> launch(const Machine& machine, const std::function<void(VmProcessSpec&)>& complete,
+                          const std::stop_token& stop) const;
+  VmIdentity identity_of(const std::string& id, const Machine& machine, const VmProcess& process) const;
+  Result<QemuConnections> connect(UniqueFd qmp, UniqueFd channel, UniqueFd console,
+                                  const std::shared_ptr<QemuControlEvents>& control) const;
+  bool has_own_root() const { return settings_.confinement.report.level != ConfinementLevel::minimal; }
+
+  const QemuSettings settings_;
+  const PinnedVmm pinned_;
+  const HostClock clock_;
+};
+
+VmProcessSpec QemuDriver::process_spec(const Machine& machine, const Sockets& sockets) const {
+  const QemuDescriptors descriptors;
+  VmProcessSpec spec{
+      .name = "vm-" + machine.uuid.substr(0, 18),
+      .program = machine.names.vmm / "ld.so",
+      .argv = {},
+      .env = qemu_environment(machine.names),
+      .root = {{.kind = RootEntry::Kind::folder, .source = pinned_.folder, .target = machine.names.vmm},
+               {.kind = RootEntry::Kind::file, .source = machine.memory_file, .target = machine.names.memory}},
+      .descriptors = {{.source = sockets.qmp.listening.get(), .target = descriptors.qmp},
+                      {.source = sockets.channel.listening.get(), .target = descriptors.channel},
+                      {.source = sockets.console.listening.get(), .target = descriptors.console}},
+      .uid = machine.uid,
+      .gid = machine.uid,
+      .limits = {.cgroup = {.memory_bytes = (std::uint64_t{machine.memory_mb} + tcg_buffer_mb + 64) << 20,
+                            .cpu_percent = machine.vcpu * 100 + 25,
+                            .max_pids = machine.vcpu + qemu_helper_threads},
+                 .max_files = 256,
+                 .max_file_bytes = 0},
+      .run_dir = machine.run_dir,
+  };
+  if (machine.interface) {
+    spec.network_namespace = machine.interface->network_namespace;
+    spec.descriptors.push_back({.source = machine.interface->tap, .target = descriptors.tap});
+  }
+  return spec;
+}
+
+/// A state fits the machine it was saved from, so all of this driver's have an interface, or none has.
+Result<void> QemuDriver::check_interface(const std::optional<VmInterface>& interface, const std::string& id) const {
+  if (interface.has_value() == settings_.has_interface) return {};
+  return fail(start_error(ErrorCode::internal, id,
+                          settings_.has_interface ? "it has no network interface" : "it has a network interface"));
+}
+
+QemuNames QemuDriver::host_names() const {
+  QemuNames names;
+  if (has_own_root()) return names;
+  names.own_root = false;
+  names.vmm = pinned_.folder;
+  return names;
+}
+
+Result<QemuConnections> QemuDriver::connect(UniqueFd qmp, UniqueFd channel, UniqueFd console,
+                                            const std::shared_ptr<QemuControlEvents>& control) const {
+  QemuConnections connections{.poller = settings_.pollers->next(),
+                              .qmp = nullptr,
+                              .channel = std::move(channel),
+                              .console = std::move(console)};
+  connections.qmp = NANOBOX_TRY(QmpSession::open(connections.poller, std::move(qmp),
+                                                 [control](const QmpMessage& message) { control->deliver(message); }));
+  return connections;
+}
+
+Result<QemuDriver::Launched> QemuDriver::launch(const Machine& machine,
+                                                const std::function<void(VmProcessSpec&)>& complete,
+                                                const std::stop_token& stop) const {
+  Sockets sockets{.qmp = NANOBOX_TRY(make_vm_socket(machine.run_dir, qmp_name)),
+                  .channel = NANOBOX_TRY(make_vm_socket(machine.run_dir, channel_name)),
+                  .console = NANOBOX_TRY(make_vm_socket(machine.run_dir, console_name))};
+  auto spec = process_spec(machine, sockets);
+  complete(spec);
+  auto process = NANOBOX_TRY(VmProcess::spawn(settings_.confinement, spec));
   for (auto* socket : {&sockets.qmp, &sockets.channel, &sockets.console}) socket->listening.reset();
 
   const auto control = std::make_shared<QemuControlEvents>();
@@ -216,23 +240,129 @@ Result<std::unique_ptr<Vm>> QemuDriver::start(const VmSpec& spec, VmEvents event
     return fail(end_failed(process, start_error(ErrorCode::cancelled, "", "it was cancelled")));
   if (!status) return fail(end_failed(process, status.error()));
   if (const auto is_private =
-          check_private_memory(process.pid(), spec.memory_file, std::uint64_t{spec.memory_mb} << 20);
+          check_private_memory(process.pid(), machine.memory_file, std::uint64_t{machine.memory_mb} << 20);
       !is_private)
     return fail(end_failed(process, is_private.error()));
+  return Launched{std::move(process), std::move(*connections), control};
+}
 
+VmIdentity QemuDriver::identity_of(const std::string& id, const Machine& machine, const VmProcess& process) const {
   const auto& who = process.identity();
-  VmIdentity identity{.sandbox_id = spec.sandbox_id,
-                      .kind = settings_.kind,
-                      .boot_id = who.vmm.boot_id,
-                      .pid = who.vmm.pid,
-                      .start_time_ticks = who.vmm.start_time_ticks,
-                      .uuid = uuid,
-                      .vmm_digest = pinned_.digest,
-                      .run_dir = spec.run_dir,
-                      .parent_pid = who.parent.pid,
-                      .parent_start_time_ticks = who.parent.start_time_ticks,
-                      .cgroup = who.cgroup};
-  return QemuVm::watch(std::move(identity), std::move(process), std::move(*connections), control, std::move(events));
+  return {.sandbox_id = id,
+          .kind = settings_.kind,
+          .boot_id = who.vmm.boot_id,
+          .pid = who.vmm.pid,
+          .start_time_ticks = who.vmm.start_time_ticks,
+          .uuid = machine.uuid,
+          .vmm_digest = pinned_.digest,
+          .run_dir = machine.run_dir,
+          .parent_pid = who.parent.pid,
+          .parent_start_time_ticks = who.parent.start_time_ticks,
+          .cgroup = who.cgroup};
+}
+
+Result<std::unique_ptr<Vm>> QemuDriver::start(const VmSpec& spec, VmEvents events, const std::stop_token& stop) {
+  NANOBOX_TRY(check_spec(spec, settings_));
+  NANOBOX_TRY(check_interface(spec.interface, spec.sandbox_id));
+  const auto kernel_line =
+      NANOBOX_TRY(kernel_arguments(spec.boot_args, {.emulated = settings_.kind == VmmKind::qemu_tcg,
+                                                    .vcpu = spec.vcpu,
+                                                    .tsc_khz = clock_.tsc_khz(),
+                                                    .idles_long = spec.idles_long}));
+  const auto disk_size = NANOBOX_TRY(overlay_size(spec.overlay));
+  if (has_own_user()) NANOBOX_TRY(give_files(spec));
+  Machine machine{.uuid = random_uuid(),
+                  .names = host_names(),
+                  .vcpu = spec.vcpu,
+                  .memory_mb = spec.memory_mb,
+                  .uid = spec.uid,
+                  .memory_file = spec.memory_file,
+                  .run_dir = spec.run_dir,
+                  .interface = spec.interface};
+  auto& names = machine.names;
+  if (!names.own_root) {
+    names.kernel = spec.kernel;
+    names.disk = spec.overlay;
+    names.base = spec.base_image;
+    names.memory = spec.memory_file;
+  }
+  auto launched = NANOBOX_TRY(launch(
+      machine,
+      [&](VmProcessSpec& process) {
+        using Kind = RootEntry::Kind;
+        process.argv = qemu_arguments(spec, settings_.kind, machine.uuid, kernel_line, names, {});
+        process.root.insert(process.root.end(),
+                            {{.kind = Kind::file, .source = spec.kernel, .target = names.kernel},
+                             {.kind = Kind::file, .source = spec.base_image, .target = names.base},
+                             {.kind = Kind::file, .source = spec.overlay, .target = names.disk, .read_only = false}});
+        for (std::size_t i = 0; i < spec.disk_layers.size(); ++i)
+          process.root.push_back(
+              {.kind = Kind::file, .source = spec.disk_layers[i], .target = names.layer(i, spec.disk_layers[i])});
+        process.limits.max_file_bytes = file_limit(disk_size);
+      },
+      stop));
+  // Before the process is moved: arguments are evaluated in any order.
+  auto identity = identity_of(spec.sandbox_id, machine, launched.process);
+  return QemuVm::watch(std::move(identity), std::move(launched.process), std::move(launched.connections),
+                       launched.control, std::move(events));
+}
+
+std::string QemuDriver::fingerprint(std::uint32_t vcpu, std::string_view boot_args) const {
+  // The TSC's frequency, on the kernel's line, is measured anew by every daemon: see tsc_khz().
+  const auto line = kernel_arguments(
+      boot_args, {.emulated = settings_.kind == VmmKind::qemu_tcg, .vcpu = vcpu, .tsc_khz = std::nullopt});
+  std::string text = std::string(to_string(settings_.kind)) + '\n' + pinned_.digest + '\n' + line.value_or("") + '\n';
+  EmptyVmmSpec spec{.id = "", .vcpu = vcpu, .memory_mb = 0, .memory_file = "", .run_dir = "", .uid = 0};
+  if (settings_.has_interface) spec.interface.emplace();
+  for (const auto& argument : empty_qemu_arguments(spec, settings_.kind, "", {}, {})) text += argument + '\n';
+  return sha256_hex(text);
+}
+
+Result<std::unique_ptr<EmptyVmm>> QemuDriver::prepare(const EmptyVmmSpec& spec) {
+  struct stat file {};
+  if (stat(spec.memory_file.c_str(), &file) != 0)
+    return fail(errno_error(errno, "open the guest's memory", spec.memory_file, ErrorCode::snapshot_invalid));
+  if (static_cast<std::uint64_t>(file.st_size) != std::uint64_t{spec.memory_mb} << 20)
+    return fail(start_error(ErrorCode::snapshot_invalid, spec.memory_file, "its size is not the guest's memory"));
+  NANOBOX_TRY(check_interface(spec.interface, spec.id));
+  Machine machine{.uuid = random_uuid(),
+                  .names = host_names(),
+                  .vcpu = spec.vcpu,
+                  .memory_mb = spec.memory_mb,
+                  .uid = spec.uid,
+                  .memory_file = spec.memory_file,
+                  .run_dir = spec.run_dir,
+                  .interface = spec.interface};
+  if (!machine.names.own_root) machine.names.memory = spec.memory_file;
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+    return fail(errno_error(errno, "make a socket for", spec.id));
+  UniqueFd ours(ends[0]);
+  const UniqueFd theirs(ends[1]);
+  auto launched =
+      NANOBOX_TRY(launch(machine,
+                         [&](VmProcessSpec& process) {
+                           const QemuDescriptors descriptors;
+                           process.argv =
+                               empty_qemu_arguments(spec, settings_.kind, machine.uuid, machine.names, descriptors);
+                           process.descriptors.push_back({.source = theirs.get(), .target = descriptors.layers});
+                           process.env.push_back("NANOBOX_MEMORY_LAYERS_FD=" + std::to_string(descriptors.layers));
+                         },
+                         {}));
+  auto identity = identity_of(spec.id, machine, launched.process);
+  auto empty =
+      std::make_unique<EmptyQemu>(std::move(identity), std::move(launched.process), std::move(launched.connections),
+                                  std::move(launched.control), std::move(ours));
+  NANOBOX_TRY(empty->plug_base({.image = spec.base_image, .layers = spec.disk_layers}));
+  if (!spec.state.empty()) NANOBOX_TRY(empty->take_state(spec.state, spec.overlay));
+  return empty;
+}
+
+Result<RestoredVm> QemuDriver::restore(EmptyVmm& vmm, const VmState& state, VmEvents events) {
+  auto* empty = dynamic_cast<EmptyQemu*>(&vmm);
+  if (empty == nullptr)
+    return fail(start_error(ErrorCode::internal, vmm.identity().sandbox_id, "it is another driver's"));
+  return empty->take(state, std::move(events));
 }
 
 Result<std::unique_ptr<Vm>> QemuDriver::adopt(const VmIdentity& identity, VmEvents events) {
@@ -261,6 +391,8 @@ Result<std::unique_ptr<Vm>> QemuDriver::adopt(const VmIdentity& identity, VmEven
   const auto status = connections.qmp->call("query-status", "", adopt_deadline);
   if (!status) return gone("its control socket: " + status.error().reason);
   const auto state = json_string(*status, "status").value_or("");
+  // It died between stop and cont: a fork or a pause that never was.
+  if (state == "paused" || state == "postmigrate") NANOBOX_TRY(connections.qmp->call("cont", "", adopt_deadline));
   if (state == "io-error")
     control->deliver({.kind = QmpMessage::Kind::event,
                       .id = 0,

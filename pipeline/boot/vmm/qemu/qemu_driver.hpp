@@ -18,6 +18,7 @@ struct QemuSettings {
   std::shared_ptr<PollerSet> pollers;  ///< serves the sockets of all VMs; shared by all drivers
   ConfinementHost confinement;         ///< of this data folder, made once by the daemon
   std::optional<UidRange> uids = {};   ///< a spec's uid must lie in it
+  bool has_interface = false;          ///< every machine of this driver has a network interface, or none has
 };
 
 /// QEMU `-M microvm` (design: vmm.md). Pins the VMM on first use: some 100 ms, then a few. Blocking.

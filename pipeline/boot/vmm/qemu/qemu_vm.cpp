@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "pipeline/boot/vmm/qemu/qemu_disk.hpp"
 #include "pipeline/boot/vmm/vm_exit_reason.hpp"
 
 namespace nanobox {
@@ -15,9 +16,41 @@ constexpr std::size_t piece_bytes = std::size_t{64} << 10;
 constexpr std::chrono::seconds record_patience{2};
 constexpr std::chrono::seconds control_deadline{30};
 
+Error state_error(ErrorCode code, std::string reason) {
+  return {.code = code, .attempted = "move a VM's state", .subject = "", .reason = std::move(reason), .mend = ""};
+}
+
 }  // namespace
 
+void QemuControlEvents::expect_migration() {
+  const std::lock_guard lock(mutex);
+  migration_succeeded.reset();
+}
+
+Result<void> QemuControlEvents::await_migration(std::chrono::milliseconds deadline) {
+  std::unique_lock lock(mutex);
+  if (!migrated.wait_for(lock, deadline, [&] { return migration_succeeded.has_value(); }))
+    return fail(state_error(ErrorCode::deadline_exceeded, "the VMM did not finish in time"));
+  if (!*migration_succeeded) return fail(state_error(ErrorCode::vmm_failed, "the VMM gave up"));
+  return {};
+}
+
 void QemuControlEvents::deliver(const QmpMessage& message) {
+  if (message.name == QmpSession::closed_event) {
+    const std::lock_guard lock(mutex);
+    if (!migration_succeeded) migration_succeeded = false;
+    migrated.notify_all();
+    return;
+  }
+  if (message.name == "MIGRATION") {
+    const auto status = json_string(message.body, "status");
+    if (status == "completed" || status == "failed") {
+      const std::lock_guard lock(mutex);
+      migration_succeeded = status == "completed";
+      migrated.notify_all();
+    }
+    return;
+  }
   std::function<void(const QmpMessage&)> current;
   {
     const std::lock_guard lock(mutex);
@@ -48,10 +81,12 @@ void QemuControlEvents::take_over(std::function<void(const QmpMessage&)> new_han
 /// What the poller's callbacks and the callers' threads share. Callbacks hold it weakly.
 class QemuVm::Core : public std::enable_shared_from_this<Core> {
 public:
-  Core(VmIdentity identity, VmProcess process, QemuConnections connections, VmEvents events)
+  Core(VmIdentity identity, VmProcess process, QemuConnections connections, std::shared_ptr<QemuControlEvents> control,
+       VmEvents events)
       : identity_(std::move(identity)),
         process_(std::move(process)),
         connections_(std::move(connections)),
+        control_(std::move(control)),
         events_(std::move(events)) {}
 
   Result<void> watch_all() {
@@ -82,7 +117,17 @@ public:
     if (!connections_.poller->in_poller_thread()) const std::lock_guard last_one_is_over(delivery_);
   }
 
-  const VmIdentity& identity() const { return identity_; }
+  VmIdentity identity() const {
+    const std::lock_guard lock(mutex_);
+    return identity_;
+  }
+
+  void become(const std::string& id, const std::filesystem::path& run_dir) {
+    const std::lock_guard lock(mutex_);
+    identity_.sandbox_id = id;
+    identity_.run_dir = run_dir;
+    process_.moved_to(run_dir);
+  }
 
   bool send(std::vector<std::byte> bytes) {
     const std::lock_guard lock(mutex_);
@@ -130,6 +175,39 @@ public:
     connections_.qmp->execute("cont", "", control_deadline, [](const auto&) {});
   }
 
+  Result<void> command(std::string_view name, std::string_view arguments = "", UniqueFd attached = {}) {
+    NANOBOX_TRY(connections_.qmp->call(name, arguments, control_deadline, std::move(attached)));
+    return {};
+  }
+
+  Result<void> save_state(UniqueFd file) {
+    std::vector<QmpSession::Call> calls;
+    calls.push_back({.command = "migrate-set-capabilities", .arguments = qmp_state_capabilities});
+    calls.push_back({.command = "getfd", .arguments = R"({"fdname":"state"})", .attached = std::move(file)});
+    calls.push_back({.command = "migrate", .arguments = R"({"uri":"fd:state"})"});
+    control_->expect_migration();
+    NANOBOX_TRY(connections_.qmp->call_all(std::move(calls), control_deadline));
+    NANOBOX_TRY(control_->await_migration(control_deadline));
+    // The end is told a little before the VMM is done with it: a `cont` in between would be forgotten.
+    const auto until = std::chrono::steady_clock::now() + control_deadline;
+    while (std::chrono::steady_clock::now() < until) {
+      const auto status = NANOBOX_TRY(connections_.qmp->call("query-status", "", control_deadline));
+      if (json_string(status, "status") == "postmigrate") return {};
+    }
+    return fail(state_error(ErrorCode::deadline_exceeded, "the VMM did not finish in time"));
+  }
+
+  Result<void> freeze_disk(UniqueFd overlay) {
+    const auto top = NANOBOX_TRY(top_overlay());
+    const auto next = top + 1;
+    std::vector<QmpSession::Call> calls;
+    add_overlay(calls, next, std::move(overlay), std::nullopt);
+    calls.push_back(
+        {.command = "blockdev-snapshot",
+         .arguments = R"({"node":")" + overlay_node(top) + R"(","overlay":")" + overlay_node(next) + R"("})"});
+    return connections_.qmp->call_all(std::move(calls), control_deadline);
+  }
+
   void on_control(const QmpMessage& message) {
     const std::lock_guard delivering(delivery_);
     if (message.name == "SHUTDOWN") {
@@ -161,6 +239,15 @@ private:
   template <class... Arguments>
   void tell(const std::function<void(Arguments...)>& event, std::type_identity_t<Arguments>... arguments) {
     if (event && !is_let_go()) event(std::move(arguments)...);
+  }
+
+  // The VMM itself knows it best: an earlier daemon may have frozen some.
+  Result<unsigned> top_overlay() {
+    const auto nodes =
+        NANOBOX_TRY(connections_.qmp->call("query-named-block-nodes", R"({"flat":true})", control_deadline));
+    unsigned top = 0;
+    while (nodes.find('"' + overlay_node(top + 1) + '"') != std::string::npos) ++top;
+    return top;
   }
 
   bool is_let_go() const {
@@ -313,16 +400,20 @@ private:
                 .guest_rebooted = guest_rebooted_,
                 .console = ring_.tail(piece_bytes)};
     }
-    ending.status = process_.exit_status(std::chrono::milliseconds{0});
-    ending.output = process_.output();
+    {
+      const std::lock_guard lock(mutex_);  // its folder may be moving
+      ending.status = process_.exit_status(std::chrono::milliseconds{0});
+      ending.output = process_.output();
+    }
     // A cgroup that cannot be removed is found again by the start's clean-up.
     (void)process_.remove_cgroup();
     tell(events_.on_exit, to_vm_exit(ending));
   }
 
-  const VmIdentity identity_;
+  VmIdentity identity_;
   VmProcess process_;
   const QemuConnections connections_;
+  const std::shared_ptr<QemuControlEvents> control_;
   const VmEvents events_;
 
   std::recursive_mutex delivery_;  // held while a callback runs; taken before mutex_
@@ -343,8 +434,8 @@ private:
 
 Result<std::unique_ptr<Vm>> QemuVm::watch(VmIdentity identity, VmProcess process, QemuConnections connections,
                                           const std::shared_ptr<QemuControlEvents>& control, VmEvents events) {
-  const auto core =
-      std::make_shared<Core>(std::move(identity), std::move(process), std::move(connections), std::move(events));
+  const auto core = std::make_shared<Core>(std::move(identity), std::move(process), std::move(connections), control,
+                                           std::move(events));
   control->take_over([weak = std::weak_ptr(core)](const QmpMessage& message) {
     if (const auto self = weak.lock()) self->on_control(message);
   });
@@ -359,8 +450,11 @@ Result<std::unique_ptr<Vm>> QemuVm::watch(VmIdentity identity, VmProcess process
 QemuVm::~QemuVm() {
   core_->let_go();
 }
-const VmIdentity& QemuVm::identity() const {
+VmIdentity QemuVm::identity() const {
   return core_->identity();
+}
+void QemuVm::become(const std::string& id, const std::filesystem::path& run_dir) {
+  core_->become(id, run_dir);
 }
 bool QemuVm::send_channel(std::vector<std::byte> bytes) {
   return core_->send(std::move(bytes));
@@ -376,6 +470,21 @@ std::string QemuVm::console_tail(std::size_t max) const {
 }
 std::pair<std::string, std::uint64_t> QemuVm::console_since(std::uint64_t offset, std::size_t max) const {
   return core_->console_since(offset, max);
+}
+Result<void> QemuVm::stop() {
+  return core_->command("stop");
+}
+Result<void> QemuVm::cont() {
+  return core_->command("cont");
+}
+Result<void> QemuVm::save_state(UniqueFd file) {
+  return core_->save_state(std::move(file));
+}
+Result<void> QemuVm::freeze_disk(UniqueFd overlay) {
+  return core_->freeze_disk(std::move(overlay));
+}
+Result<void> QemuVm::grow_disk(std::uint64_t bytes) {
+  return core_->command("block_resize", R"({"node-name":"disk","size":)" + std::to_string(bytes) + "}");
 }
 void QemuVm::resume_after_disk_error() {
   core_->resume();

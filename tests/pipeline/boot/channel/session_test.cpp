@@ -383,6 +383,18 @@ TEST_CASE("control requests are answered by their events", "[channel]") {
   CHECK(talk.from_guest(200, talk.stream)->empty());
 }
 
+TEST_CASE("CONFIGURE names the disk's size only where it is known", "[channel]") {
+  const auto size_in = [](const ConfigureMessage& message) -> std::optional<std::uint64_t> {
+    const auto payload = encode(message).value();
+    const auto entries = read_tlvs(payload).value();
+    for (const auto& entry : entries)
+      if (entry.tag == NANOBOX_TAG_DISK_BYTES) return entry.long_number();
+    return std::nullopt;
+  };
+  CHECK_FALSE(size_in({}));
+  CHECK(size_in({.disk_bytes = 1ULL << 33}) == 1ULL << 33);
+}
+
 TEST_CASE("requests larger than a frame are refused before they are sent", "[channel]") {
   OpenTalk talk;
   const auto refused = talk.session.open_exec({.argv = {std::string(NANOBOX_FRAME_PAYLOAD_MAX, 'x')}});

@@ -3,11 +3,11 @@
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
-#include <cstdlib>
 #include <fstream>
 #include <iterator>
 
 #include "pipeline/boot/disk/memory_file.hpp"
+#include "tests/pipeline/boot/disk/qemu_tools.hpp"
 #include "tests/pipeline/warmup/rootfs/layers_fixture.hpp"
 #include "tests/pipeline/warmup/rootfs/tar_builder.hpp"
 
@@ -17,10 +17,6 @@ using namespace nanobox::test;
 namespace {
 
 constexpr std::uint64_t kMebibyte = 1U << 20;
-
-bool runs(const std::string& command) {
-  return std::system((command + " >/dev/null 2>&1").c_str()) == 0;
-}
 
 class DiskFixture : public LayersFixture {
 public:

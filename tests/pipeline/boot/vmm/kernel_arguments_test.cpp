@@ -14,7 +14,8 @@ TEST_CASE("the seed's boot_args are kept, and what the machine needs comes after
   REQUIRE(line);
   CHECK(*line ==
         "console=ttyS0 reboot=k panic=1 pci=off init=/sbin/nanobox-init quiet reboot=t panic=-1 tsc=reliable "
-        "no_timer_check tsc_early_khz=2400000 nolapic_timer root=/dev/vda rw");
+        "no_timer_check tsc_early_khz=2400000 nolapic_timer rootflags=noinit_itable,no_prefetch_block_bitmaps "
+        "root=/dev/vda rw");
 }
 
 TEST_CASE("what boot_args leave out is added", "[kernel]") {
@@ -24,11 +25,12 @@ TEST_CASE("what boot_args leave out is added", "[kernel]") {
   CHECK(line->find("tsc_early_khz") == std::string::npos);
 }
 
-TEST_CASE("the APIC timer is left out under emulation with one vCPU only", "[kernel]") {
+TEST_CASE("the APIC timer is left out under emulation with one vCPU only, where boots are to be short", "[kernel]") {
   const auto has = [](KernelMachine machine) {
     return kernel_arguments("", machine)->find("nolapic_timer") != std::string::npos;
   };
   CHECK(has({.emulated = true, .vcpu = 1, .tsc_khz = {}}));
+  CHECK_FALSE(has({.emulated = true, .vcpu = 1, .tsc_khz = {}, .idles_long = true}));
   CHECK_FALSE(has({.emulated = true, .vcpu = 2, .tsc_khz = {}}));
   CHECK_FALSE(has({.emulated = false, .vcpu = 1, .tsc_khz = {}}));
 }
@@ -36,6 +38,11 @@ TEST_CASE("the APIC timer is left out under emulation with one vCPU only", "[ker
 TEST_CASE("who asks for a loud kernel gets one", "[kernel]") {
   CHECK(kernel_arguments("loglevel=7", {})->find("quiet") == std::string::npos);
   CHECK(kernel_arguments("debug", {})->find("quiet") == std::string::npos);
+}
+
+TEST_CASE("the root is mounted as boot_args say", "[kernel]") {
+  const auto line = kernel_arguments("rootflags=data=journal", {});
+  CHECK_THAT(*line, Contains("rootflags=data=journal ") && !Contains("noinit_itable"));
 }
 
 TEST_CASE("boot_args that a kernel cannot read are refused", "[kernel]") {

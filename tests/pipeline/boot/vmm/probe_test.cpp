@@ -5,6 +5,8 @@
 #include <catch2/catch.hpp>
 #include <fstream>
 
+#include "pipeline/boot/vmm/probe_guest/probe_guest.hpp"
+
 using namespace nanobox;
 using namespace std::chrono_literals;
 using Catch::Matchers::Contains;
@@ -14,6 +16,23 @@ namespace {
 VmmProbe probe(VmmKind kind, bool usable, std::string reason = "because", std::string mend = "do this") {
   return {.kind = kind, .usable = usable, .version = "7.2", .reason = std::move(reason), .mend = std::move(mend)};
 }
+
+/// A program that says it is QEMU, and does `script` where a guest is wanted of it.
+struct StandInQemu {
+  std::string path = "/tmp/nb-qemu-XXXXXX";
+
+  explicit StandInQemu(const std::string& script) {
+    const int fd = mkstemp(path.data());
+    REQUIRE(fd >= 0);
+    close(fd);
+    std::ofstream(path) << "#!/bin/sh\n[ \"$1\" = --version ] && echo 'QEMU emulator version 0.1' && exit 0\n"
+                        << script << "\n";
+    std::filesystem::permissions(path, static_cast<std::filesystem::perms>(0755));
+  }
+  StandInQemu(const StandInQemu&) = delete;
+  StandInQemu& operator=(const StandInQemu&) = delete;
+  ~StandInQemu() { std::filesystem::remove(path); }
+};
 
 }  // namespace
 
@@ -45,20 +64,31 @@ TEST_CASE("a missing KVM device and a missing QEMU are told apart", "[probe]") {
 }
 
 TEST_CASE("a guest that does not get on is ended at the deadline", "[probe]") {
-  std::string path = "/tmp/nbslow-XXXXXX";
-  const int fd = mkstemp(path.data());
-  REQUIRE(fd >= 0);
-  close(fd);
-  std::ofstream(path)
-      << "#!/bin/sh\n[ \"$1\" = --version ] && echo 'QEMU emulator version 0.1' && exit 0\nexec sleep 60\n";
-  std::filesystem::permissions(path, static_cast<std::filesystem::perms>(0755));
-  const auto begin = std::chrono::steady_clock::now();
-  const auto probes = probe_vmms({.qemu_binary = path, .deadline = 200ms});
-  CHECK(std::chrono::steady_clock::now() - begin < 20s);
+  const StandInQemu qemu("exec sleep 60");
+  const auto probes = probe_vmms({.qemu_binary = qemu.path, .deadline = 200ms});
   CHECK_FALSE(probes[2].usable);
   CHECK(probes[2].version == "0.1");
   CHECK_THAT(probes[2].reason, Contains("had not ended after 200 ms"));
-  std::filesystem::remove(path);
+}
+
+TEST_CASE("a KVM far slower than software is one that is emulated", "[probe]") {
+  const StandInQemu qemu("case \"$*\" in *'-accel kvm'*) exec sleep 60;; esac; exit " +
+                         std::to_string(probe_guest_success));
+  const auto probes = probe_vmms({.qemu_binary = qemu.path, .kvm_device = "/dev/null"});
+  CHECK(probes[2].usable);
+  CHECK_FALSE(probes[1].usable);
+  CHECK_THAT(probes[1].reason, Contains("this host emulates its virtualisation"));
+  CHECK(choose_vmm("auto", probes) == VmmKind::qemu_tcg);
+}
+
+TEST_CASE("only the kind that was asked for is tried", "[probe]") {
+  const auto probes = probe_vmms({.qemu_binary = "qemu-nowhere", .asked = "qemu-tcg"});
+  REQUIRE(probes.size() == 1);
+  CHECK(probes[0].kind == VmmKind::qemu_tcg);
+  CHECK(choose_vmm("qemu-tcg", probes).error().code == ErrorCode::host_unsuitable);
+  const auto unknown = probe_vmms({.qemu_binary = "qemu-nowhere", .asked = "qemu"});
+  CHECK(unknown.size() == 3);
+  CHECK(choose_vmm("qemu", unknown).error().code == ErrorCode::config_invalid);
 }
 
 TEST_CASE("auto takes the first kind that works", "[probe]") {

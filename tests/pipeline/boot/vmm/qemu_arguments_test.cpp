@@ -41,8 +41,11 @@ TEST_CASE("the machine has the switches that were measured", "[qemu-arguments]")
 }
 
 TEST_CASE("every disk layer names its driver and what is below it", "[qemu-arguments]") {
-  const auto layers = values(arguments({}), "-blockdev");
-  REQUIRE(layers.size() == 4);
+  VmSpec spec;
+  spec.disk_layers = {"/a.qcow2", "/b.qcow2"};
+  const auto layers = values(arguments(spec), "-blockdev");
+  std::vector<std::string> chain;
+  REQUIRE(layers.size() == 9);
   for (const auto& layer : layers) {
     rapidjson::Document json;
     REQUIRE_FALSE(json.Parse(layer.c_str()).HasParseError());
@@ -50,8 +53,22 @@ TEST_CASE("every disk layer names its driver and what is below it", "[qemu-argum
     CHECK(json.HasMember("node-name"));
     CHECK(json["cache"]["no-flush"].GetBool());
     if (std::string_view(json["driver"].GetString()) == "qcow2")
-      CHECK(std::string_view(json["backing"].GetString()) == "base");
+      chain.push_back(std::string(json["node-name"].GetString()) + " on " + json["backing"].GetString());
   }
+  CHECK(chain == std::vector<std::string>{"layer-1 on base", "layer-2 on layer-1", "overlay-0 on layer-2"});
+  CHECK(values(arguments(spec), "-device").front() == "virtio-serial-device");
+}
+
+TEST_CASE("a VMM that waits for a state is the same machine, without kernel and disk", "[qemu-arguments]") {
+  const VmSpec cold = spec_of("sb-a", 2);
+  const EmptyVmmSpec empty{
+      .id = "sb-a", .vcpu = 2, .memory_mb = cold.memory_mb, .memory_file = {}, .run_dir = {}, .uid = 0};
+  const auto booting = arguments(cold);
+  const auto waiting = empty_qemu_arguments(empty, VmmKind::qemu_tcg, "the-uuid", {}, {});
+  for (const auto* option : {"-M", "-accel", "-cpu", "-smp", "-m", "-object", "-device", "-chardev", "-sandbox"})
+    CHECK(values(waiting, option) == values(booting, option));
+  CHECK(values(waiting, "-incoming") == std::vector<std::string>{"defer"});
+  CHECK(values(waiting, "-kernel").empty());
 }
 
 TEST_CASE("paths may hold commas and quotes; names never do", "[qemu-arguments]") {

@@ -65,6 +65,27 @@ TEST_CASE("the guest's memory is private to its VMM and the file stays empty", "
   CHECK(log.wait_exit());
 }
 
+TEST_CASE("a cold booted VM notes the same as one that was prepared", "[qemu]") {
+  NANOBOX_NEEDS_KERNEL();
+  const Folder folder;
+  Lab lab(folder.path());
+  const auto driver = lab.driver();
+  const auto spec = lab.spec("sb-cold"), other = lab.spec("st-empty", 70'002);
+  const auto empty = must(driver->prepare({.id = "st-empty",
+                                           .vcpu = other.vcpu,
+                                           .memory_mb = other.memory_mb,
+                                           .memory_file = other.memory_file,
+                                           .run_dir = other.run_dir,
+                                           .uid = other.uid}));
+  Log log;
+  auto vm = must(driver->start(spec, log.events()));
+  CHECK(vm->identity().cgroup.empty() == empty->identity().cgroup.empty());
+  CHECK(vm->identity().run_dir == spec.run_dir);
+  CHECK(vm->identity().parent_pid > 0);
+  vm->end();
+  CHECK(log.wait_exit());
+}
+
 TEST_CASE("what one guest writes, another on the same template does not see", "[qemu]") {
   NANOBOX_NEEDS_KERNEL();
   const Folder folder;

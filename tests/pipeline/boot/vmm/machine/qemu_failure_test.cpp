@@ -99,6 +99,51 @@ TEST_CASE("a VMM that dies at its start is told in its own words, and nothing is
   CHECK(must(leftovers) == 0);
 }
 
+TEST_CASE("a VMM whose preload is missing or wrong never gets as far as a guest", "[qemu]") {
+  const Folder folder;
+  Lab lab(folder.path());
+  const auto driver = lab.driver();
+  const auto spec = lab.spec("st-unsafe");
+  std::ofstream(spec.memory_file, std::ios::in | std::ios::out) << "the template's";
+  const auto prepare = [&] {
+    return driver->prepare({.id = "st-unsafe",
+                            .vcpu = spec.vcpu,
+                            .memory_mb = spec.memory_mb,
+                            .memory_file = spec.memory_file,
+                            .run_dir = spec.run_dir,
+                            .uid = spec.uid});
+  };
+  must(prepare());  // which pins the VMM, and is let go of
+  fs::path preload;
+  for (const auto& entry : fs::recursive_directory_iterator(lab.data() / "vmm"))
+    if (entry.path().filename() == "private_memory.so") preload = entry.path();
+  REQUIRE_FALSE(preload.empty());
+  fs::remove(preload);
+  SECTION("missing: ld.so only warns") {}
+  SECTION("no shared object: ld.so only warns") {
+    std::ofstream(preload) << "no shared object";
+  }
+  SECTION("one that does nothing: the mapping is shared") {
+    std::ofstream(folder.path() / "idle.c") << "void idle(void) {}\n";
+    must_run({.program = "gcc",
+              .arguments = {"-shared", "-fPIC", "-o", preload, folder.path() / "idle.c"},
+              .env = {{"PATH=/usr/bin:/bin"}},
+              .descriptors = {}});
+    fs::permissions(preload, static_cast<fs::perms>(0555));
+  }
+  const auto unsafe = prepare();
+  REQUIRE_FALSE(unsafe);
+  CHECK(unsafe.error().code == ErrorCode::vmm_failed);
+  Log log;
+  CHECK_FALSE(driver->start(spec, log.events()));
+  CHECK(log.seen() == 0);
+  std::string begin(15, '?');
+  std::ifstream(spec.memory_file, std::ios::binary).read(begin.data(), 15);
+  CHECK(begin == std::string("the template's\0", 15));
+  const auto leftovers = must(ConfinementHost::detect(lab.data(), VMM_TEST_PARENT)).cgroups.remove_leftovers({});
+  CHECK(must(leftovers) == 0);
+}
+
 TEST_CASE("a start that nobody wants any more ends its VMM without waiting for it", "[qemu]") {
   NANOBOX_NEEDS_KERNEL();
   const Folder folder;

@@ -1,4 +1,4 @@
-#include "actors/single_node.hpp"
+#include "actors/scheduler.hpp"
 
 #include <sys/statvfs.h>
 
@@ -10,9 +10,10 @@ namespace {
 
 constexpr std::uint64_t kMiB = 1U << 20;
 
-/// Whether `wanted` fits beside `reserved`: guests' memory within the budget, disks within the overcommitted space.
-Result<void> admit(const Services& services, const std::map<std::string, Resources>& reserved,
-                   const Resources& wanted) {
+/// Whether `count` of `wanted` fit beside `reserved`: guests' memory within the budget, disks within the overcommitted
+/// space.
+Result<void> admit(const Services& services, const std::map<std::string, Resources>& reserved, const Resources& wanted,
+                   std::uint64_t count = 1) {
   const auto refuse = [](std::string reason, std::string mend) {
     return fail({.code = ErrorCode::no_capacity,
                  .attempted = "place a sandbox",
@@ -21,7 +22,7 @@ Result<void> admit(const Services& services, const std::map<std::string, Resourc
                  .mend = std::move(mend),
                  .retry_after_sec = 5});
   };
-  std::uint64_t memory_mb = wanted.memory_mb, disk_mb = wanted.disk_mb;
+  std::uint64_t memory_mb = count * wanted.memory_mb, disk_mb = count * wanted.disk_mb;
   for (const auto& [id, resources] : reserved) {
     memory_mb += resources.memory_mb;
     disk_mb += resources.disk_mb;
@@ -50,7 +51,8 @@ SchedulerActor::behavior_type scheduler(SchedulerActor::stateful_pointer<Schedul
                                         SharedServices services) {
   self->state.services = std::move(services);
   for (const auto& sandbox : self->state.services->boards->sandboxes.all())
-    if (sandbox->status != SandboxStatus::failed) self->state.reserved[sandbox->id] = sandbox->resources;
+    if (sandbox->status != SandboxStatus::failed && sandbox->status != SandboxStatus::paused)
+      self->state.reserved[sandbox->id] = sandbox->resources;
   return {
       [self](place_atom, const BootCall& call, const BootRequest& request) -> caf::result<PlacedBoot> {
         auto& state = self->state;
@@ -60,36 +62,22 @@ SchedulerActor::behavior_type scheduler(SchedulerActor::stateful_pointer<Schedul
         state.reserved[call.sandbox_id] = request.sandbox.resources;
         return PlacedBoot{.request = request, .node_id = state.services->node_id};
       },
+      [self](place_atom, const Sandbox& sandbox, std::uint32_t count) -> caf::result<void> {
+        if (auto admitted = admit(*self->state.services, self->state.reserved, sandbox.resources, count); !admitted)
+          return to_caf(admitted.error());
+        return caf::unit;
+      },
       [self](adopt_atom, const Sandbox& sandbox) { self->state.reserved[sandbox.id] = sandbox.resources; },
+      [self](rename_atom, const std::string& from, const std::string& to) {
+        auto share = self->state.reserved.extract(from);
+        if (share.empty()) return;
+        share.key() = to;
+        self->state.reserved.insert(std::move(share));
+      },
       [self](undo_atom, const std::string& sandbox_id) -> caf::result<void> {
         self->state.reserved.erase(sandbox_id);
         return caf::unit;
       },
-  };
-}
-
-IpAllocatorActor::behavior_type ip_allocator(IpAllocatorActor::stateful_pointer<NoNetworkState>) {
-  return {
-      [](address_atom, const BootCall&, const PlacedBoot& placed) {
-        return AddressedBoot{.placed = placed, .ip = std::nullopt};
-      },
-      [](undo_atom, const std::string&) -> caf::result<void> { return caf::unit; },
-  };
-}
-
-NetworkKeeperActor::behavior_type network_keeper(NetworkKeeperActor::stateful_pointer<NoNetworkState>) {
-  return {
-      [](network_atom, const BootCall&, const AddressedBoot& addressed) -> caf::result<NetworkedBoot> {
-        const auto& mode = addressed.placed.request.sandbox.network_mode;
-        if (mode != "isolated")
-          return to_caf({.code = ErrorCode::network_unavailable,
-                         .attempted = "give a sandbox network mode",
-                         .subject = mode,
-                         .reason = "this node makes no network interfaces",
-                         .mend = "use mode isolated"});
-        return NetworkedBoot{.addressed = addressed};
-      },
-      [](undo_atom, const std::string&) -> caf::result<void> { return caf::unit; },
   };
 }
 
