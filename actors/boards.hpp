@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "pipeline/board.hpp"
+#include "pipeline/cluster/node_report.hpp"
 #include "pipeline/pool.hpp"
 #include "pipeline/run.hpp"
 #include "pipeline/sandbox.hpp"
@@ -27,6 +28,7 @@ struct Boards {
   Board<Template> templates;      ///< template_registry; by owner + "/" + name
   Board<Sandbox> sandboxes;       ///< sandbox_registry; by id
   Board<PoolState> pools;         ///< pool_keeper; by owner + "/" + template
+  Board<NodeStatus> nodes;        ///< node_registry, of a control plane; by node id
   Board<ConcernHealth> concerns;  ///< the supervisor of each concern; those that never died are not there
 };
 

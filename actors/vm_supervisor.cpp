@@ -1,13 +1,13 @@
 #include "actors/vm_supervisor.hpp"
 
 #include <spdlog/spdlog.h>
-#include <sys/random.h>
 
 #include "actors/disk_keeper.hpp"
 #include "actors/job.hpp"
 #include "actors/network_keeper.hpp"
 #include "actors/vm_restore.hpp"
 #include "actors/vmm_stock.hpp"
+#include "config/random_bytes.hpp"
 #include "pipeline/boot/channel/refusal.hpp"
 #include "pipeline/store/node_store.hpp"
 
@@ -123,8 +123,7 @@ VmEvents events_for(Self self) {
 
 std::array<std::byte, 16> fresh_nonce() {
   std::array<std::byte, 16> nonce{};
-  while (::getrandom(nonce.data(), nonce.size(), 0) != static_cast<ssize_t>(nonce.size())) {
-  }
+  fill_random(nonce);
   return nonce;
 }
 
@@ -146,9 +145,7 @@ Result<void> send_configure(Self self, const Sandbox& sandbox, std::uint64_t gro
                            .generation = sandbox.generation,
                            .disk_bytes = grown_disk,
                            .rehearsal = rehearsal};
-  while (::getrandom(message.entropy.data(), message.entropy.size(), 0) !=
-         static_cast<ssize_t>(message.entropy.size())) {
-  }
+  fill_random(message.entropy);
   for (const auto& [name, value] : sandbox.env) message.env.push_back(name + "=" + value);
   return self->state.session->configure(message);
 }

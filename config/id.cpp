@@ -1,10 +1,11 @@
 #include "config/id.hpp"
 
-#include <sys/random.h>
-
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <span>
+
+#include "config/random_bytes.hpp"
 
 namespace nanobox {
 namespace {
@@ -17,9 +18,7 @@ std::string make_id(std::string_view prefix) {
   std::array<std::uint8_t, 16> bytes{};
   auto millis = static_cast<std::uint64_t>(duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count());
   for (int i = 5; i >= 0; --i, millis >>= 8) bytes[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(millis);
-  // getrandom(2) never returns short for up to 256 bytes once the pool is seeded.
-  while (::getrandom(bytes.data() + 6, 10, 0) != 10) {
-  }
+  fill_random(std::as_writable_bytes(std::span(bytes).subspan(6)));
   // 26 characters of 5 bits hold 130 bits: the first carries only the top three of the 128.
   std::string id(prefix);
   id += '-';

@@ -56,4 +56,15 @@ std::string first_address(const Ipv4Subnet& subnet) {
   return ipv4_text(subnet.base + 1);
 }
 
+std::vector<Ipv4Subnet> parts_of(const Ipv4Subnet& subnet) {
+  constexpr std::uint8_t smallest = 30;
+  const auto prefix = static_cast<std::uint8_t>(subnet.prefix <= 20 ? 24 : subnet.prefix + 4);
+  std::vector<Ipv4Subnet> parts;
+  if (prefix > smallest) return parts;
+  const std::uint32_t each = std::uint32_t{1} << (32 - prefix);
+  for (std::uint32_t i = 0; i < std::uint32_t{1} << (prefix - subnet.prefix); ++i)
+    parts.push_back({subnet.base + i * each, prefix});
+  return parts;
+}
+
 }  // namespace nanobox

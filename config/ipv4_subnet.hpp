@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "config/error.hpp"
 
@@ -23,6 +24,10 @@ struct Ipv4Subnet {
 /// @errors config_invalid, with the network meant as the mend
 Result<Ipv4Subnet> parse_subnet(std::string_view text);
 std::string to_string(const Ipv4Subnet& subnet);
+
+/// The parts in which a cluster's nodes lease it, lowest first: of 256 addresses, of a network below /20 sixteenths.
+/// None for one that is too small to be shared (above /26).
+std::vector<Ipv4Subnet> parts_of(const Ipv4Subnet& subnet);
 
 /// "10.100.0.1" for 0x0A640001.
 std::string ipv4_text(std::uint32_t address);

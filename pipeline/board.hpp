@@ -19,6 +19,7 @@ public:
   using Value = std::shared_ptr<const T>;
   /// Null once the key is gone.
   using Watcher = std::function<void(const Value&)>;
+  using AllWatcher = std::function<void(const std::string& key, const Value&)>;
 
   /// Ends the watch when destroyed; no call is running or follows after that.
   class Watch {
@@ -88,21 +89,31 @@ public:
     return Watch(this, last_watch_);
   }
 
+  /// The same for every key.
+  [[nodiscard]] Watch watch_all(AllWatcher watcher) {
+    const std::lock_guard lock(watchers_mutex_);
+    watchers_of_all_.emplace(++last_watch_, std::move(watcher));
+    return Watch(this, last_watch_);
+  }
+
 private:
   void tell(const std::string& key, const Value& value) {
     const std::lock_guard lock(watchers_mutex_);
     for (auto& [number, entry] : watchers_)
       if (entry.first == key) entry.second(value);
+    for (auto& [number, watcher] : watchers_of_all_) watcher(key, value);
   }
   void unwatch(std::uint64_t number) {
     const std::lock_guard lock(watchers_mutex_);
     watchers_.erase(number);
+    watchers_of_all_.erase(number);
   }
 
   mutable std::shared_mutex mutex_;
   std::map<std::string, Value> values_;
   std::recursive_mutex watchers_mutex_;
   std::map<std::uint64_t, std::pair<std::string, Watcher>> watchers_;
+  std::map<std::uint64_t, AllWatcher> watchers_of_all_;
   std::uint64_t last_watch_ = 0;
 };
 

@@ -14,7 +14,8 @@
 
 namespace nanobox {
 
-enum class SandboxStatus : std::uint8_t { creating = 1, running, pausing, paused, resuming, stopping, failed };
+/// `lost` is the control plane's word for one whose node is away.
+enum class SandboxStatus : std::uint8_t { creating = 1, running, pausing, paused, resuming, stopping, failed, lost };
 std::string_view to_string(SandboxStatus status);
 
 /// Whether its processes are kept, but cannot run now.
@@ -70,6 +71,7 @@ struct Sandbox {
   std::uint32_t timeout_sec = 300;
   std::string on_timeout = "destroy";
   std::string vmm;
+  std::uint64_t revision = 0;  ///< grows with each change that its node notes
   WallTime created_at{};
   std::optional<WallTime> expires_at;
   std::optional<WallTime> failed_at;

@@ -34,6 +34,7 @@ struct BootRequest {
   BootWay way = BootWay::automatic;
   BootPurpose purpose = BootPurpose::sandbox;
   std::optional<BootSource> from = {};             ///< nothing: a cold boot
+  std::string placement = {};                      ///< why it is on this node, for the run's record
   std::chrono::steady_clock::time_point received;  ///< when the server had the request; boot_time_ms counts from here
 };
 

@@ -1,22 +1,18 @@
 #include "pipeline/boot/network/vm_network.hpp"
 
-#include <sys/random.h>
 #include <unistd.h>
 
+#include "config/random_bytes.hpp"
 #include "pipeline/boot/network/nft_text.hpp"
 
 namespace nanobox {
 namespace {
 
-Result<std::uint32_t> random_number() {
-  std::uint32_t number = 0;
-  if (::getrandom(&number, sizeof number, 0) != sizeof number) return fail(errno_error(errno, "draw a number", ""));
-  return number;
-}
-
 /// Never 0, which is the mark of every connection that has none.
-Result<std::uint32_t> new_epoch() {
-  return NANOBOX_TRY(random_number()) | 1;
+std::uint32_t new_epoch() {
+  std::uint32_t number = 0;
+  fill_random(std::as_writable_bytes(std::span(&number, 1)));
+  return number | 1;
 }
 
 Result<LinkInfo> existing(Netlink& netlink, std::string_view name) {
@@ -178,7 +174,7 @@ Result<NetlinkTraffic> VmNetwork::attach(std::uint32_t address, const NetworkPol
                  .subject = ipv4_text(address),
                  .reason = "it has the address " + ipv4_text(attachment_->address),
                  .mend = ""});
-  const auto epoch = NANOBOX_TRY(new_epoch());
+  const auto epoch = new_epoch();
   auto sent =
       NANOBOX_TRY(apply_inside(vm_ruleset::attach(address, policy, settings_.subnet, epoch), policy.rate_limit_mbps));
   sent += NANOBOX_TRY(route(address, true));
@@ -199,7 +195,7 @@ Result<NetlinkTraffic> VmNetwork::change(const NetworkPolicy& policy) {
                  .reason = "it is not attached",
                  .mend = ""});
   const auto wanted = wanted_of(link_, attachment_->address, policy);
-  auto inside = vm_ruleset::change(policy, settings_.subnet, NANOBOX_TRY(new_epoch()));
+  auto inside = vm_ruleset::change(policy, settings_.subnet, new_epoch());
   NetlinkTraffic sent;
   // Towards the internet the lists come first, away from it the host's door closes first.
   if (policy.mode != NetworkMode::internet) sent += NANOBOX_TRY(put_on_host(wanted));
@@ -212,7 +208,7 @@ Result<NetlinkTraffic> VmNetwork::reapply(const NetworkPolicy& policy) {
   if (!attachment_) return change(policy);
   const auto address = attachment_->address;
   mbps_.reset();
-  auto sent = NANOBOX_TRY(apply_inside(vm_ruleset::attach(address, policy, settings_.subnet, NANOBOX_TRY(new_epoch())),
+  auto sent = NANOBOX_TRY(apply_inside(vm_ruleset::attach(address, policy, settings_.subnet, new_epoch()),
                                        policy.rate_limit_mbps));
   sent += NANOBOX_TRY(route(address, true));
   const auto wanted = wanted_of(link_, address, policy);

@@ -1,16 +1,12 @@
 #include "pipeline/boot/network/dns/random_bits.hpp"
 
-#include <sys/random.h>
-
-#include <cerrno>
-#include <system_error>
+#include "config/random_bytes.hpp"
 
 namespace nanobox {
 
 std::uint64_t random_bits() {
   std::uint64_t bits = 0;
-  while (::getrandom(&bits, sizeof bits, 0) != sizeof bits)
-    if (errno != EINTR) throw std::system_error(errno, std::generic_category(), "getrandom");
+  fill_random(std::as_writable_bytes(std::span(&bits, 1)));
   return bits;
 }
 

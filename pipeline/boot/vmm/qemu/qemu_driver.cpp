@@ -2,11 +2,11 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config/random_bytes.hpp"
 #include "config/sha256.hpp"
 #include "pipeline/boot/disk/overlay.hpp"
 #include "pipeline/boot/vmm/host_clock.hpp"
@@ -42,8 +42,7 @@ Error start_error(ErrorCode code, std::string subject, std::string reason, std::
 
 std::string random_uuid() {
   std::array<unsigned char, 16> bytes{};
-  while (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
-  }
+  fill_random(std::as_writable_bytes(std::span(bytes)));
   bytes[6] = static_cast<unsigned char>((bytes[6] & 0x0F) | 0x40);
   bytes[8] = static_cast<unsigned char>((bytes[8] & 0x3F) | 0x80);
   std::string text;

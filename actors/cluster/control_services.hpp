@@ -1,0 +1,25 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "actors/boards.hpp"
+#include "config/ipv4_subnet.hpp"
+#include "pipeline/store/record_store.hpp"
+
+namespace nanobox {
+
+/// What the control plane's actors share. Constant once set up; the parts guard themselves.
+struct ControlServices {
+  std::string version;        ///< of the program
+  std::string local_node_id;  ///< the node in the same process; empty: none
+  Ipv4Subnet subnet;          ///< of all nodes together
+  std::shared_ptr<RecordStore> store;
+  std::shared_ptr<Boards> boards;  ///< of the whole cluster
+};
+using SharedControl = std::shared_ptr<const ControlServices>;
+
+inline constexpr std::string_view kNodeKind = "node";
+inline constexpr std::string_view kPlacedSandboxKind = "placed_sandbox";
+
+}  // namespace nanobox

@@ -1,0 +1,18 @@
+#pragma once
+
+#include "actors/cluster/concerns.hpp"
+#include "actors/node.hpp"
+
+namespace nanobox {
+
+struct NodeFaceState {
+  static inline const char* name = "node_face";
+  Node node;
+  TemplateFetcherActor fetcher;
+};
+
+/// Hands a control plane's orders on to the node's own actors. One a connection; ends with it.
+NodeFaceActor::behavior_type node_face(NodeFaceActor::stateful_pointer<NodeFaceState> self, Node node,
+                                       TemplateFetcherActor fetcher);
+
+}  // namespace nanobox

@@ -1,0 +1,200 @@
+#include "actors/cluster/node_link.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <filesystem>
+
+#include "actors/cluster/node_face.hpp"
+#include "actors/cluster/node_session.hpp"
+#include "actors/cluster/node_usage.hpp"
+#include "pipeline/store/node_store.hpp"
+
+namespace nanobox {
+
+namespace {
+
+using Self = NodeLinkActor::stateful_pointer<NodeLinkState>;
+constexpr std::chrono::seconds kGreetDeadline{5};
+constexpr std::chrono::seconds kHelloDeadline{30};
+constexpr std::chrono::milliseconds kFirstBackOff{100};
+constexpr std::chrono::milliseconds kLongestBackOff{5'000};
+constexpr std::chrono::minutes kEndDeadline{2};
+/// Sums over whole folders are told less often.
+constexpr std::uint64_t kBeatsPerUsage = 10;
+
+template <class T>
+std::vector<T> copies_of(const Board<T>& board) {
+  std::vector<T> copies;
+  for (const auto& value : board.all()) copies.push_back(*value);
+  return copies;
+}
+
+void watch_boards(Self self) {
+  auto& boards = *self->state.node.services->boards;
+  const auto tell = [link = self->address()](NodeNews news) {
+    if (const auto actor = caf::actor_cast<NodeLinkActor>(link)) caf::anon_send(actor, news_atom_v, std::move(news));
+  };
+  self->state.sandboxes = boards.sandboxes.watch_all([tell](const std::string& id, const auto& sandbox) {
+    NodeNews news;
+    if (sandbox)
+      news.sandboxes.push_back(*sandbox);
+    else
+      news.gone_sandboxes.push_back(id);
+    tell(std::move(news));
+  });
+  self->state.templates = boards.templates.watch_all([tell](const std::string& key, const auto& entry) {
+    NodeNews news;
+    if (entry)
+      news.templates.push_back(*entry);
+    else
+      news.gone_templates.push_back(key);
+    tell(std::move(news));
+  });
+  self->state.runs = boards.runs.watch_all([tell](const std::string&, const auto& run) {
+    if (!run) return;
+    NodeNews news;
+    news.runs.push_back(*run);
+    tell(std::move(news));
+  });
+  self->state.pools = boards.pools.watch_all([tell](const std::string&, const auto& pool) {
+    if (!pool) return;
+    NodeNews news;
+    news.pools.push_back(*pool);
+    tell(std::move(news));
+  });
+}
+
+template <class T>
+void move_behind(std::vector<T>& into, std::vector<T>& from) {
+  if (into.empty())
+    into = std::move(from);
+  else
+    into.insert(into.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+}
+
+void connect_later(Self self) {
+  auto& state = self->state;
+  state.back_off = std::clamp(state.back_off * 2, kFirstBackOff, kLongestBackOff);
+  // So that the nodes of a control plane that was away do not all come at once.
+  const auto most = static_cast<std::uint32_t>(state.back_off.count());
+  self->delayed_send(self, std::chrono::milliseconds(most / 2 + state.jitter() % (most / 2 + 1)), tick_atom_v);
+}
+
+void disconnect(Self self) {
+  auto& state = self->state;
+  if (state.face) self->send_exit(*state.face, caf::exit_reason::user_shutdown);
+  state.face.reset();
+  state.inbox.reset();
+}
+
+void failed(Self self, const Error& error) {
+  spdlog::warn("{}", describe(error));
+  disconnect(self);
+  connect_later(self);
+}
+
+/// What another node has now, or nobody any more, is ended here.
+void end_given_up(Self self, const std::vector<std::string>& ids) {
+  for (const auto& id : ids) {
+    spdlog::info("sandbox {}: the control plane gave it up while this node was away; it is ended", id);
+    self->request(self->state.node.sandboxes, kEndDeadline, remove_atom_v, id)
+        .then([] {}, [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "end a sandbox"))); });
+  }
+}
+
+void admitted(Self self, const Admission& admission) {
+  auto& state = self->state;
+  spdlog::info("connected with the control plane, epoch {}", admission.epoch);
+  state.self_description.epoch = admission.epoch;
+  state.inbox = admission.inbox;
+  state.back_off = {};
+  self->monitor(*state.inbox);
+  end_given_up(self, admission.given_up);
+  self->send(self, beat_atom_v);
+  self->send(self, flush_atom_v);
+}
+
+void introduce(Self self, const NodeDoorActor& door, const std::string& challenge) {
+  auto& state = self->state;
+  auto proof = state.door.prove(challenge);
+  if (!proof) return failed(self, proof.error());
+  const auto& boards = *state.node.services->boards;
+  NodeHello hello = state.self_description;
+  state.waiting = {};  // what is said now is newer
+  hello.sandboxes = copies_of(boards.sandboxes);
+  hello.templates = copies_of(boards.templates);
+  hello.pools = copies_of(boards.pools);
+  state.face = self->spawn(node_face, state.node, state.fetcher);
+  self->request(door, kHelloDeadline, hello_atom_v, std::move(hello), *state.face, std::move(*proof))
+      .then([self](const Admission& admission) { admitted(self, admission); },
+            [self](caf::error& error) { failed(self, from_caf(error, "join the control plane")); });
+}
+
+void connect(Self self) {
+  auto& state = self->state;
+  const auto door = state.door.open();
+  if (!door) return failed(self, door.error());
+  self->request(*door, kGreetDeadline, greet_atom_v)
+      .then([self, door = *door](const std::string& challenge) { introduce(self, door, challenge); },
+            [self](caf::error& error) { failed(self, from_caf(error, "greet the control plane")); });
+}
+
+}  // namespace
+
+NodeLinkActor::behavior_type node_link(Self self, Node node, TemplateFetcherActor fetcher, ControlPlaneDoor door,
+                                       NodeHello description) {
+  auto& state = self->state;
+  state.node = std::move(node);
+  state.fetcher = std::move(fetcher);
+  state.door = std::move(door);
+  state.self_description = std::move(description);
+  state.jitter.seed(std::random_device{}());
+  self->set_down_handler([self](const caf::down_msg& down) {
+    if (!self->state.inbox || down.source != *self->state.inbox) return;
+    failed(self, {.code = ErrorCode::connection_lost,
+                  .attempted = "stay connected with",
+                  .subject = "the control plane",
+                  .reason = self->system().render(down.reason),
+                  .mend = "",
+                  .transient = true});
+  });
+  watch_boards(self);
+  self->send(self, tick_atom_v);
+  return {
+      [self](tick_atom) {
+        if (!self->state.inbox) connect(self);
+      },
+      [self](news_atom, NodeNews& news) {
+        auto& state = self->state;
+        auto& waiting = state.waiting;
+        // What is known anew at each connection need not wait for one.
+        if (!state.face) return;
+        // Within one message what is gone is gone last.
+        if (state.inbox && !waiting.gone_templates.empty() && !news.templates.empty())
+          self->send(*state.inbox, news_atom_v, std::exchange(waiting, {}));
+        move_behind(waiting.sandboxes, news.sandboxes);
+        move_behind(waiting.gone_sandboxes, news.gone_sandboxes);
+        move_behind(waiting.templates, news.templates);
+        move_behind(waiting.gone_templates, news.gone_templates);
+        move_behind(waiting.runs, news.runs);
+        move_behind(waiting.pools, news.pools);
+        if (state.inbox && !std::exchange(state.flushing, true)) self->send(self, flush_atom_v);
+      },
+      [self](flush_atom) {
+        auto& state = self->state;
+        state.flushing = false;
+        if (!state.inbox || state.waiting.empty()) return;
+        self->send(*state.inbox, news_atom_v, std::exchange(state.waiting, {}));
+      },
+      [self](beat_atom atom) {
+        auto& state = self->state;
+        if (!state.inbox) return;
+        if (state.beats++ % kBeatsPerUsage == 0) measure_usage(*state.node.services, state.last_beat);
+        judge_readiness(*state.node.services, state.last_beat);
+        self->send(*state.inbox, atom, state.last_beat);
+        self->delayed_send(self, kNodeBeat, atom);
+      },
+  };
+}
+
+}  // namespace nanobox

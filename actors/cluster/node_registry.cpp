@@ -1,0 +1,267 @@
+#include "actors/cluster/node_registry.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <set>
+
+#include "actors/cluster/node_session.hpp"
+
+namespace nanobox {
+
+namespace {
+
+using Self = NodeRegistryActor::stateful_pointer<NodeRegistryState>;
+constexpr std::chrono::seconds kHelloDeadline{20};
+
+Error unknown_node(const std::string& id) {
+  return {.code = ErrorCode::node_not_found,
+          .attempted = "find node",
+          .subject = id,
+          .reason = "there is none of that id",
+          .mend = "GET /api/v1/nodes lists them"};
+}
+
+NodeState state_of(const NodeStatus& node, bool connected) {
+  if (!connected) return NodeState::lost;
+  if (node.draining) return NodeState::draining;
+  return node.beat.ready ? NodeState::ready : NodeState::unready;
+}
+
+/// The board, and who places by it.
+void tell(Self self, NodeStatus node, bool connected) {
+  auto& state = self->state;
+  node.state = state_of(node, connected);
+  if (connected) node.reason = node.beat.ready ? "" : node.beat.reason;
+  const auto before = state.control->boards->nodes.find(node.node_id);
+  const bool changes = !before || before->state != node.state || before->cordoned != node.cordoned ||
+                       before->epoch != node.epoch || before->capacity != node.capacity;
+  if (!before || before->state != node.state)
+    spdlog::info("node {}: {}{}", node.node_id, to_string(node.state), node.reason.empty() ? "" : ", " + node.reason);
+  state.control->boards->nodes.publish(node.node_id, node);
+  self->send(state.templates, node_atom_v, node);
+  if (changes) self->send(state.sandboxes, node_atom_v, std::move(node));
+}
+
+/// The lowest part of the cluster's subnet that no node has. @errors no_address
+Result<Ipv4Subnet> free_subnet_part(Self self) {
+  const auto& control = *self->state.control;
+  std::set<std::string> taken;
+  for (const auto& node : control.boards->nodes.all()) taken.insert(node->subnet_part);
+  for (const auto& part : parts_of(control.subnet))
+    if (!taken.contains(to_string(part))) return part;
+  return fail({.code = ErrorCode::no_address,
+               .attempted = "give a node its part of",
+               .subject = to_string(control.subnet),
+               .reason = "all parts are other nodes'",
+               .mend = "remove nodes that are no more, or use a larger [network] subnet"});
+}
+
+Result<void> store(Self self, const NodeStatus& node) {
+  NANOBOX_TRY(put_record(*self->state.control->store, kNodeKind, node.node_id, "", to_record(node)));
+  return {};
+}
+
+caf::result<Admission> let_in(Self self, NodeHello& hello, const NodeFaceActor& face) {
+  auto& state = self->state;
+  if (hello.protocol != kClusterProtocol)
+    return to_caf({.code = ErrorCode::version_incompatible,
+                   .attempted = "let node in",
+                   .subject = hello.node_id,
+                   .reason = "it is version " + hello.version + " and speaks protocol " +
+                             std::to_string(hello.protocol) + ", the control plane is version " +
+                             state.control->version + " and speaks " + std::to_string(kClusterProtocol),
+                   .mend = "run the same version on both"});
+  const bool local = hello.node_id == state.control->local_node_id;
+  const auto known = state.control->boards->nodes.find(hello.node_id);
+  if (!known && !local)
+    return to_caf({.code = ErrorCode::token_invalid,
+                   .attempted = "let node in",
+                   .subject = hello.node_id,
+                   .reason = "it is none of this cluster's: it never joined, or was removed",
+                   .mend = "remove DATA/identity on the node and join anew with a token of nanobox node token"});
+  if (const auto open = state.connections.find(hello.node_id); open != state.connections.end()) {
+    if (open->second.incarnation != hello.incarnation)
+      return to_caf({.code = ErrorCode::node_exists,
+                     .attempted = "let node in",
+                     .subject = hello.node_id,
+                     .reason = "another daemon is connected under that node id, or was until a moment ago",
+                     .mend = "give each node an id of its own ([agent] node_id) and a data folder of its own",
+                     .transient = true});
+    // The same daemon: its former connection is dead, whether or not that has shown.
+    self->send_exit(open->second.session, caf::exit_reason::user_shutdown);
+    state.connections.erase(open);
+  }
+  NodeStatus node = known ? *known : NodeStatus{.joined_at = wall_now()};
+  node.node_id = hello.node_id;
+  node.epoch = std::max(node.epoch, hello.epoch) + 1;
+  node.version = hello.version;
+  node.vmm = hello.vmm;
+  node.machine = hello.machine;
+  node.data_addr = hello.data_addr;
+  node.capacity = hello.capacity;
+  node.pools = std::move(hello.pools);
+  node.last_heartbeat_at = wall_now();
+  node.beat = {};
+  if (auto stored = store(self, node); !stored) return to_caf(stored.error());
+
+  const auto session = self->spawn(node_session, node.node_id, node.epoch, face,
+                                   SessionListeners{.nodes = NodeRegistryActor(self),
+                                                    .sandboxes = state.sandboxes,
+                                                    .templates = state.templates,
+                                                    .recorder = state.recorder,
+                                                    .boards = state.control->boards});
+  self->monitor(session);
+  state.connections[node.node_id] = {session, hello.incarnation, node.epoch};
+  tell(self, node, true);
+  if (node.draining) self->send(session, drain_atom_v, true);
+  self->send(state.templates, hello_atom_v, node, session, hello.templates);
+  auto promise = self->make_response_promise<Admission>();
+  self->request(state.sandboxes, kHelloDeadline, hello_atom_v, node, session, std::move(hello.sandboxes),
+                std::move(hello.templates))
+      .then(
+          [promise, session, epoch = node.epoch](std::vector<std::string>& given_up) mutable {
+            promise.deliver(Admission{.inbox = caf::actor_cast<NodeInboxActor>(session),
+                                      .epoch = epoch,
+                                      .given_up = std::move(given_up)});
+          },
+          [self, promise, session](caf::error& error) mutable {
+            self->send_exit(session, caf::exit_reason::user_shutdown);
+            promise.deliver(std::move(error));
+          });
+  return promise;
+}
+
+void lose(Self self, const std::string& node_id, std::uint64_t epoch, const std::string& reason) {
+  auto& state = self->state;
+  const auto open = state.connections.find(node_id);
+  if (open == state.connections.end() || open->second.epoch != epoch) return;
+  state.connections.erase(open);
+  const auto known = state.control->boards->nodes.find(node_id);
+  if (!known) return;
+  NodeStatus node = *known;
+  node.reason = reason;
+  for (auto& pool : node.pools) pool.ready = 0;
+  if (auto stored = store(self, node); !stored) spdlog::error("{}", describe(stored.error()));
+  tell(self, node, false);
+  self->send(state.sandboxes, lost_atom_v, node_id, epoch, reason);
+  self->send(state.templates, lost_atom_v, node_id, epoch, reason);
+}
+
+/// A session says its own end, unless somebody killed it.
+void session_died(Self self, const caf::down_msg& down) {
+  for (const auto& [node_id, open] : self->state.connections)
+    if (open.session.address() == down.source) {
+      const auto id = node_id;
+      const auto epoch = open.epoch;
+      return lose(self, id, epoch, "its connection was ended");
+    }
+}
+
+caf::result<NodeStatus> cordon(Self self, const std::string& node_id, bool cordoned, bool drains,
+                               std::uint32_t deadline_sec) {
+  auto& state = self->state;
+  const auto known = state.control->boards->nodes.find(node_id);
+  if (!known) return to_caf(unknown_node(node_id));
+  NodeStatus node = *known;
+  node.cordoned = cordoned;
+  node.draining = drains;
+  node.drain_until.reset();
+  if (drains) node.drain_until = wall_now() + std::chrono::seconds(deadline_sec);
+  if (auto stored = store(self, node); !stored) return to_caf(stored.error());
+  const auto open = state.connections.find(node_id);
+  tell(self, node, open != state.connections.end());
+  if (open != state.connections.end()) self->send(open->second.session, drain_atom_v, drains);
+  return *state.control->boards->nodes.find(node_id);
+}
+
+/// A node asks for a certificate. Its part of the subnet is its own until it is removed.
+Result<NodeStatus> join(Self self, const std::string& node_id, const std::string& key_digest) {
+  auto& state = self->state;
+  const auto known = state.control->boards->nodes.find(node_id);
+  if (node_id == state.control->local_node_id || (known && known->key_digest != key_digest))
+    return fail({.code = ErrorCode::node_exists,
+                 .attempted = "let a node join",
+                 .subject = node_id,
+                 .reason = "another node has that id",
+                 .mend = "give it another one ([agent] node_id), or remove the other: DELETE /api/v1/nodes/" + node_id});
+  if (known) return *known;
+  NodeStatus node{.node_id = node_id, .key_digest = key_digest, .joined_at = wall_now()};
+  node.reason = "it has not connected yet";
+  node.subnet_part = to_string(NANOBOX_TRY(free_subnet_part(self)));
+  NANOBOX_TRY(store(self, node));
+  tell(self, node, false);
+  return node;
+}
+
+}  // namespace
+
+NodeRegistryActor::behavior_type node_registry(Self self, SharedControl control, SandboxDirectoryActor sandboxes,
+                                               TemplateDirectoryActor templates, RunRecorderActor recorder) {
+  auto& state = self->state;
+  state.control = std::move(control);
+  state.sandboxes = std::move(sandboxes);
+  state.templates = std::move(templates);
+  state.recorder = std::move(recorder);
+  self->set_down_handler([self](const caf::down_msg& down) { session_died(self, down); });
+  return {
+      [self](hello_atom, NodeHello& hello, const NodeFaceActor& face) { return let_in(self, hello, face); },
+      [self](beat_atom, const std::string& node_id, std::uint64_t epoch, const NodeBeat& beat) {
+        const auto open = self->state.connections.find(node_id);
+        const auto known = self->state.control->boards->nodes.find(node_id);
+        if (open == self->state.connections.end() || open->second.epoch != epoch || !known) return;
+        NodeStatus node = *known;
+        node.beat = beat;
+        node.last_heartbeat_at = wall_now();
+        tell(self, std::move(node), true);
+      },
+      [self](news_atom, const std::string& node_id, std::uint64_t epoch, const std::vector<PoolState>& pools) {
+        const auto open = self->state.connections.find(node_id);
+        const auto known = self->state.control->boards->nodes.find(node_id);
+        if (open == self->state.connections.end() || open->second.epoch != epoch || !known) return;
+        NodeStatus node = *known;
+        for (const auto& pool : pools) {
+          const auto same = [&](const PoolState& other) {
+            return other.owner == pool.owner && other.template_name == pool.template_name;
+          };
+          const auto found = std::ranges::find_if(node.pools, same);
+          if (found == node.pools.end())
+            node.pools.push_back(pool);
+          else
+            *found = pool;
+        }
+        tell(self, node, true);
+        self->send(self->state.sandboxes, node_atom_v, node);
+      },
+      [self](lost_atom, const std::string& node_id, std::uint64_t epoch, const std::string& reason) {
+        lose(self, node_id, epoch, reason);
+      },
+      [self](cordon_atom, const std::string& node_id, bool drains, std::uint32_t deadline_sec) {
+        return cordon(self, node_id, true, drains, deadline_sec);
+      },
+      [self](uncordon_atom, const std::string& node_id) { return cordon(self, node_id, false, false, 0); },
+      [self](remove_atom, const std::string& node_id) -> caf::result<void> {
+        auto& state = self->state;
+        if (!state.control->boards->nodes.find(node_id)) return to_caf(unknown_node(node_id));
+        if (state.connections.contains(node_id))
+          return to_caf({.code = ErrorCode::conflict,
+                         .attempted = "remove node",
+                         .subject = node_id,
+                         .reason = "it is connected",
+                         .mend = "drain it and stop its daemon first"});
+        if (auto gone = delete_record(*state.control->store, kNodeKind, node_id); !gone) return to_caf(gone.error());
+        state.control->boards->nodes.erase(node_id);
+        self->send(state.sandboxes, remove_atom_v, node_id, true);
+        return caf::unit;
+      },
+      [self](join_atom, const std::string& node_id, const std::string& key_digest) {
+        return reply(join(self, node_id, key_digest));
+      },
+      [self](tick_atom) {
+        for (const auto& [node_id, open] : self->state.connections)
+          self->send_exit(open.session, caf::exit_reason::user_shutdown);
+      },
+  };
+}
+
+}  // namespace nanobox

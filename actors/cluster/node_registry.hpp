@@ -1,0 +1,29 @@
+#pragma once
+
+#include <map>
+
+#include "actors/cluster/concerns.hpp"
+#include "actors/cluster/control_services.hpp"
+
+namespace nanobox {
+
+struct NodeRegistryState {
+  static inline const char* name = "node_registry";
+  SharedControl control;
+  SandboxDirectoryActor sandboxes;
+  TemplateDirectoryActor templates;
+  RunRecorderActor recorder;
+  struct Connection {
+    NodeSessionActor session;
+    std::string incarnation;
+    std::uint64_t epoch = 0;
+  };
+  std::map<std::string, Connection> connections;  ///< by node id
+};
+
+/// Detached: it writes the store.
+NodeRegistryActor::behavior_type node_registry(NodeRegistryActor::stateful_pointer<NodeRegistryState> self,
+                                               SharedControl control, SandboxDirectoryActor sandboxes,
+                                               TemplateDirectoryActor templates, RunRecorderActor recorder);
+
+}  // namespace nanobox

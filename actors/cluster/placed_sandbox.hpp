@@ -1,0 +1,24 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "pipeline/cluster/placement/placement.hpp"
+#include "pipeline/sandbox.hpp"
+
+namespace nanobox {
+
+/// What the control plane keeps of a sandbox: its node's last word, or that the node has yet to end it.
+struct PlacedSandbox {
+  Sandbox sandbox;
+  bool given_up = false;
+};
+
+std::string to_record(const PlacedSandbox& placed);
+std::optional<PlacedSandbox> placed_sandbox_from_record(std::string_view json);
+
+/// What POST /sandboxes?dry_run=1 answers.
+std::string placement_json(const Decision& decision);
+
+}  // namespace nanobox

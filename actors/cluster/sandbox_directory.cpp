@@ -1,0 +1,604 @@
+#include "actors/cluster/sandbox_directory.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "actors/cluster/node_session.hpp"
+#include "actors/cluster/placed_sandbox.hpp"
+#include "config/random_bytes.hpp"
+#include "pipeline/cluster/placement/placement.hpp"
+
+namespace nanobox {
+
+namespace {
+
+using Self = SandboxDirectoryActor::stateful_pointer<SandboxDirectoryState>;
+using Node = SandboxDirectoryState::Node;
+using Creating = SandboxDirectoryState::Creating;
+
+constexpr std::chrono::minutes kCreateDeadline{6};
+constexpr std::chrono::minutes kCopyDeadline{11};
+constexpr std::chrono::seconds kShort{100};
+constexpr std::size_t kAttempts = 3;
+constexpr std::size_t kGoneKept = 100'000;
+
+Error missing(const std::string& id) {
+  return {.code = ErrorCode::sandbox_not_found,
+          .attempted = "find sandbox",
+          .subject = id,
+          .reason = "there is none with that id",
+          .mend = "GET /api/v1/sandboxes lists them"};
+}
+
+Error out_of_reach(const Sandbox& sandbox, const Node* node) {
+  return {.code = ErrorCode::sandbox_lost,
+          .attempted = "use sandbox",
+          .subject = sandbox.id,
+          .reason = "its node " + sandbox.node_id + " is lost" +
+                    (node && !node->status.reason.empty() ? ": " + node->status.reason : ""),
+          .mend = "it is back as it was if the node comes back; else make another sandbox",
+          .transient = true};
+}
+
+/// What the sandbox takes of its node now.
+Amounts share_of(const Sandbox& sandbox) {
+  auto amounts = amounts_of(sandbox.resources, sandbox.ip ? 1 : 0);
+  if (sandbox.status == SandboxStatus::failed) return {};
+  if (sandbox.status == SandboxStatus::paused) amounts.vcpu = amounts.memory_mb = amounts.addresses = 0;
+  return amounts;
+}
+
+void flush_soon(Self self, const std::string& id) {
+  self->state.unsaved.insert(id);
+  if (!std::exchange(self->state.flushing, true)) self->send(self, flush_atom_v);
+}
+
+/// What readers see of it: on a node that is away nothing else is known but that it is lost.
+void show(Self self, const Sandbox& sandbox) {
+  const auto& state = self->state;
+  const auto node = state.nodes.find(sandbox.node_id);
+  if (node != state.nodes.end() && node->second.connected) {
+    state.control->boards->sandboxes.publish(sandbox.id, sandbox);
+    return;
+  }
+  Sandbox lost = sandbox;
+  if (lost.status != SandboxStatus::failed) {
+    lost.status = SandboxStatus::lost;
+    lost.reason = out_of_reach(sandbox, node == state.nodes.end() ? nullptr : &node->second).reason;
+  }
+  state.control->boards->sandboxes.publish(sandbox.id, std::move(lost));
+}
+
+/// Takes what its node says of a sandbox, unless it is older than what is known.
+void take(Self self, const Sandbox& sandbox) {
+  auto& state = self->state;
+  const auto known = state.sandboxes.find(sandbox.id);
+  if (known != state.sandboxes.end() && known->second.node_id == sandbox.node_id &&
+      known->second.revision > sandbox.revision)
+    return;
+  if (!state.creating.contains(sandbox.id))
+    (void)state.view.adopt({.sandbox_id = sandbox.id,
+                            .node_id = sandbox.node_id,
+                            .owner = sandbox.owner,
+                            .resources = share_of(sandbox),
+                            .from_pool = {}});
+  state.sandboxes[sandbox.id] = sandbox;
+  show(self, sandbox);
+  flush_soon(self, sandbox.id);
+}
+
+void forget(Self self, const std::string& id) {
+  auto& state = self->state;
+  state.view.release(id);
+  state.control->boards->sandboxes.erase(id);
+  if (state.sandboxes.erase(id) != 0) flush_soon(self, id);
+  if (state.gone.insert(id).second) state.gone_order.push_back(id);
+  while (state.gone_order.size() > kGoneKept) {
+    state.gone.erase(state.gone_order.front());
+    state.gone_order.pop_front();
+  }
+}
+
+/// Has a node end a sandbox that is not, or no more, its own.
+void end_on(Self self, const Node& node, const std::string& id) {
+  spdlog::warn("sandbox {}: node {} has it, which it must not; it is ended there", id, node.status.node_id);
+  self->request(node.session, kShort, remove_atom_v, id)
+      .then([] {}, [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "end a stray sandbox"))); });
+}
+
+// --- Nodes
+
+NodeReport report_of(const Node& node) {
+  const auto& status = node.status;
+  NodeReport report{.node_id = status.node_id,
+                    .capacity = {.vcpu = status.capacity.vcpu,
+                                 .memory_mb = status.capacity.memory_mb,
+                                 .disk_mb = status.capacity.disk_mb,
+                                 .addresses = status.capacity.addresses},
+                    .overcommit = {.vcpu = status.capacity.vcpu_overcommit, .disk = status.capacity.disk_overcommit},
+                    .outside = {},
+                    .vmms = {status.vmm},
+                    .cpu_features = {status.machine},
+                    .rootfs = {},
+                    .snapshots = {},
+                    .pools = {},
+                    .at = status.last_heartbeat_at};
+  for (const auto& [key, entry] : node.templates) {
+    if (!entry.usable()) continue;
+    report.rootfs.push_back(entry.rootfs.identity);
+    if (entry.snapshot_status == SnapshotStatus::ready) report.snapshots.push_back(entry.snapshot_key);
+  }
+  for (const auto& pool : status.pools) {
+    const auto key = template_key(pool.owner, pool.template_name);
+    const auto entry = node.templates.find(key);
+    if (entry != node.templates.end())
+      report.pools[key] = {.ready = pool.ready, .each = amounts_of(entry->second.resources)};
+  }
+  return report;
+}
+
+void update_view(Self self, Node& node) {
+  auto& view = self->state.view;
+  view.report(report_of(node));
+  (void)view.set_state(node.status.node_id, node.connected ? node.status.state : NodeState::lost);
+  (void)view.set_cordoned(node.status.node_id, node.status.cordoned);
+}
+
+/// Whether a node's word on that sandbox counts: it is there as far as we know, or nobody else has it.
+bool is_its_own(Self self, const std::string& node_id, const std::string& id) {
+  const auto& state = self->state;
+  if (state.gone.contains(id) || state.given_up.contains(id)) return false;
+  const auto known = state.sandboxes.find(id);
+  return known == state.sandboxes.end() || known->second.node_id == node_id;
+}
+
+std::vector<std::string> arrived(Self self, const NodeStatus& status, const NodeSessionActor& session,
+                                 std::vector<Sandbox>& sandboxes, const std::vector<Template>& templates) {
+  auto& state = self->state;
+  auto& node = state.nodes[status.node_id];
+  node.status = status;
+  node.session = session;
+  node.connected = true;
+  node.templates.clear();
+  for (const auto& entry : templates) node.templates[template_key(entry.owner, entry.name)] = entry;
+  update_view(self, node);
+  std::vector<std::string> to_end;
+  std::set<std::string> there;
+  for (auto& sandbox : sandboxes) {
+    there.insert(sandbox.id);
+    sandbox.node_id = status.node_id;
+    if (!is_its_own(self, status.node_id, sandbox.id)) {
+      to_end.push_back(sandbox.id);
+      continue;
+    }
+    // Its revision may be lower than what we know where the node lost its latest writes: the node is right.
+    state.sandboxes.erase(sandbox.id);
+    take(self, sandbox);
+  }
+  // What it was told to end and does not have any more needs no further telling.
+  for (auto it = state.given_up.begin(); it != state.given_up.end();) {
+    if (it->second == status.node_id && !there.contains(it->first)) {
+      state.unsaved.insert(it->first);
+      flush_soon(self, it->first);
+      it = state.given_up.erase(it);
+    } else {
+      ++it;
+    }
+  }
+  std::vector<std::string> missing_there;
+  for (const auto& [id, sandbox] : state.sandboxes)
+    if (sandbox.node_id == status.node_id && !there.contains(id) && !state.creating.contains(id))
+      missing_there.push_back(id);
+  for (const auto& id : missing_there) {
+    spdlog::info("sandbox {}: its node came back without it", id);
+    forget(self, id);
+  }
+  return to_end;
+}
+
+void departed(Self self, const std::string& node_id, std::uint64_t epoch, const std::string& reason) {
+  auto& state = self->state;
+  const auto found = state.nodes.find(node_id);
+  if (found == state.nodes.end() || found->second.status.epoch != epoch) return;
+  auto& node = found->second;
+  node.connected = false;
+  node.status.reason = reason;
+  update_view(self, node);
+  for (const auto& [id, sandbox] : state.sandboxes)
+    if (sandbox.node_id == node_id) show(self, sandbox);
+}
+
+void take_news(Self self, const std::string& node_id, std::uint64_t epoch, NodeNews& news) {
+  auto& state = self->state;
+  const auto found = state.nodes.find(node_id);
+  if (found == state.nodes.end() || found->second.status.epoch != epoch || !found->second.connected) return;
+  auto& node = found->second;
+  for (auto& sandbox : news.sandboxes) {
+    sandbox.node_id = node_id;
+    if (is_its_own(self, node_id, sandbox.id))
+      take(self, sandbox);
+    else if (sandbox.status != SandboxStatus::stopping && !state.gone.contains(sandbox.id))
+      end_on(self, node, sandbox.id);
+  }
+  for (const auto& id : news.gone_sandboxes)
+    if (is_its_own(self, node_id, id) && !state.creating.contains(id)) forget(self, id);
+  for (auto& entry : news.templates) node.templates[template_key(entry.owner, entry.name)] = std::move(entry);
+  for (const auto& key : news.gone_templates) node.templates.erase(key);
+  if (!news.templates.empty() || !news.gone_templates.empty()) update_view(self, node);
+}
+
+/// What still runs on a node whose time to drain is over is paused.
+void pause_drained(Self self) {
+  auto& state = self->state;
+  for (auto& [node_id, node] : state.nodes) {
+    if (!node.status.draining) node.drained = false;
+    if (!node.connected || !node.status.draining || node.drained || !node.status.drain_until ||
+        *node.status.drain_until > wall_now())
+      continue;
+    node.drained = true;
+    for (const auto& [id, sandbox] : state.sandboxes) {
+      if (sandbox.node_id != node_id || sandbox.status != SandboxStatus::running) continue;
+      self->request(node.session, kCopyDeadline, pause_atom_v, id)
+          .then([self](const Sandbox& paused) { take(self, paused); },
+                [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "pause a drained sandbox"))); });
+    }
+  }
+}
+
+// --- Creating
+
+/// The node of the sandboxes of that group, which see each other only there.
+std::string group_node_of(Self self, const Sandbox& wanted) {
+  if (wanted.network.mode != "internal") return {};
+  for (const auto& [id, sandbox] : self->state.sandboxes)
+    if (id != wanted.id && sandbox.owner == wanted.owner && sandbox.network.mode == "internal" &&
+        sandbox.network.group == wanted.network.group && sandbox.status != SandboxStatus::failed)
+      return sandbox.node_id;
+  return {};
+}
+
+Wish wish_for(Self self, const BootRequest& request, const Template& entry,
+              const std::vector<std::string>& failed_on) {
+  const auto& sandbox = request.sandbox;
+  return {.owner = sandbox.owner,
+          .template_key = template_key(sandbox.owner, sandbox.template_name),
+          .rootfs_identity = entry.rootfs.identity,
+          .snapshot_key = entry.resources == sandbox.resources ? entry.snapshot_key : "",
+          .resources = amounts_of(sandbox.resources, 0),
+          .vmm = {},
+          .cpu_features = {},
+          .pinned_node = {},
+          .group_node = group_node_of(self, sandbox),
+          .excluded_nodes = failed_on,
+          .way = request.way,
+          // Its disk is no artifact yet.
+          .needs_rootfs = !entry.disk.empty(),
+          .needs_snapshot = false};
+}
+
+Result<Template> usable_template(Self self, const Sandbox& sandbox) {
+  const auto entry =
+      self->state.control->boards->templates.find(template_key(sandbox.owner, sandbox.template_name));
+  if (!entry)
+    return fail({.code = ErrorCode::template_not_found,
+                 .attempted = "create a sandbox from template",
+                 .subject = sandbox.template_name,
+                 .reason = "no template has that name",
+                 .mend = "POST /api/v1/templates/warmup makes one"});
+  if (!entry->usable())
+    return fail({.code = ErrorCode::template_not_ready,
+                 .attempted = "create a sandbox from template",
+                 .subject = sandbox.template_name,
+                 .reason = "it is " + std::string(to_string(entry->status)),
+                 .mend = "wait until its status says ready"});
+  return *entry;
+}
+
+/// Whether another node may well do what this one could not.
+bool may_work_elsewhere(const Error& error) {
+  switch (error.code) {
+    case ErrorCode::node_lost:
+    case ErrorCode::no_capacity:
+    case ErrorCode::no_address:
+    case ErrorCode::network_unavailable:
+    case ErrorCode::host_disk_full:
+    case ErrorCode::disk_full:
+    case ErrorCode::vmm_missing:
+    case ErrorCode::vmm_failed:
+    case ErrorCode::kernel_missing:
+    case ErrorCode::guest_timeout:
+    case ErrorCode::shutting_down:
+    case ErrorCode::not_ready:
+    case ErrorCode::template_not_ready:
+    case ErrorCode::template_not_found:
+    case ErrorCode::artifact_missing:
+    case ErrorCode::io_failed:
+    case ErrorCode::internal:
+      return true;
+    default:
+      return false;
+  }
+}
+
+void create_failed(Self self, const std::string& id, Error error) {
+  auto creating = self->state.creating.extract(id);
+  if (creating.empty()) return;
+  forget(self, id);
+  creating.mapped().promise.deliver(to_caf(creating.mapped().first_error.value_or(std::move(error))));
+}
+
+/// Which version of the template the node has yet to get, and from whom.
+std::vector<TemplateOffer> offers_for(Self self, const Node& node, const Template& entry) {
+  const auto key = template_key(entry.owner, entry.name);
+  const auto same = [&](const Node& other) {
+    const auto found = other.templates.find(key);
+    return found != other.templates.end() && found->second.usable() &&
+           found->second.rootfs.identity == entry.rootfs.identity && found->second.disk == entry.disk &&
+           found->second.prime == entry.prime && found->second.resources == entry.resources;
+  };
+  if (same(node)) return {};
+  TemplateOffer offer{.entry = entry, .sources = {}};
+  for (const auto& [id, other] : self->state.nodes)
+    if (other.connected && !other.status.data_addr.empty() && same(other))
+      offer.sources.push_back(other.status.data_addr);
+  return {std::move(offer)};
+}
+
+void try_create(Self self, const std::string& id) {
+  auto& state = self->state;
+  auto& creating = state.creating.at(id);
+  auto& sandbox = creating.request.sandbox;
+  const auto entry = usable_template(self, sandbox);
+  if (!entry) return create_failed(self, id, entry.error());
+  const auto wish = wish_for(self, creating.request, *entry, creating.failed_on);
+  const auto decision = place(state.view, wish, state.random);
+  if (!decision) return create_failed(self, id, decision.error());
+  if (auto reserved = state.view.reserve(reservation_for(wish, *decision, id)); !reserved)
+    return create_failed(self, id, reserved.error());
+  const auto& node = state.nodes.at(decision->node_id);
+  sandbox.node_id = decision->node_id;
+  sandbox.status = SandboxStatus::creating;
+  if (sandbox.created_at == WallTime{}) sandbox.created_at = wall_now();
+  state.sandboxes[id] = sandbox;
+  show(self, sandbox);
+  flush_soon(self, id);
+
+  using std::chrono::duration_cast, std::chrono::milliseconds;
+  const auto waited = std::chrono::steady_clock::now() - creating.request.received;
+  SandboxOrder order{.sandbox = sandbox,
+                     .way = creating.request.way,
+                     .waited_ms = static_cast<std::uint32_t>(duration_cast<milliseconds>(waited).count()),
+                     .placement = creating.failed_on.empty() ? "" : "after " + creating.failed_on.back() + " failed",
+                     .offers = offers_for(self, node, *entry)};
+  self->request(node.session, kCreateDeadline, create_atom_v, std::move(order))
+      .then(
+          [self, id, node_id = decision->node_id](Sandbox& made) {
+            auto& state = self->state;
+            auto creating = state.creating.extract(id);
+            if (creating.empty()) return;
+            made.node_id = node_id;
+            (void)state.view.confirm(id);
+            take(self, made);
+            creating.mapped().promise.deliver(std::move(made));
+          },
+          [self, id, node_id = decision->node_id](caf::error& failed) {
+            auto& state = self->state;
+            const auto found = state.creating.find(id);
+            if (found == state.creating.end()) return;
+            const auto error = from_caf(failed, "create a sandbox");
+            state.view.release(id);
+            auto& creating = found->second;
+            creating.failed_on.push_back(node_id);
+            if (!creating.first_error) creating.first_error = error;
+            if (creating.cancelled || creating.failed_on.size() >= kAttempts || !may_work_elsewhere(error) ||
+                state.nodes.size() < 2)
+              return create_failed(self, id, error);
+            spdlog::warn("sandbox {}: node {} did not make it ({}); another is tried", id, node_id, describe(error));
+            try_create(self, id);
+          });
+}
+
+caf::result<Sandbox> create(Self self, const BootRequest& request) {
+  auto promise = self->make_response_promise<Sandbox>();
+  const auto id = request.sandbox.id;
+  self->state.creating.emplace(id, Creating{.request = request, .promise = promise, .failed_on = {}, .first_error = {}});
+  try_create(self, id);
+  return promise;
+}
+
+caf::result<std::string> explain(Self self, const BootRequest& request) {
+  const auto entry = usable_template(self, request.sandbox);
+  if (!entry) return to_caf(entry.error());
+  const auto decision = place(self->state.view, wish_for(self, request, *entry, {}), self->state.random, Explain::yes);
+  if (!decision) return to_caf(decision.error());
+  return placement_json(*decision);
+}
+
+// --- What is done to sandboxes that are there
+
+/// Has its node do it; `then` takes the answer before the asker gets it.
+template <class T, class Then, class... Message>
+caf::result<T> hand_on(Self self, const std::string& id, const std::string& attempted, Then then,
+                       const Message&... message) {
+  auto& state = self->state;
+  const auto sandbox = state.sandboxes.find(id);
+  if (sandbox == state.sandboxes.end()) return to_caf(missing(id));
+  const auto node = state.nodes.find(sandbox->second.node_id);
+  if (node == state.nodes.end() || !node->second.connected)
+    return to_caf(out_of_reach(sandbox->second, node == state.nodes.end() ? nullptr : &node->second));
+  auto promise = self->make_response_promise<T>();
+  self->request(node->second.session, kCopyDeadline, message...)
+      .then(
+          [promise, then](T& answer) mutable {
+            then(answer);
+            promise.deliver(std::move(answer));
+          },
+          [promise, attempted](caf::error& error) mutable { promise.deliver(to_caf(from_caf(error, attempted))); });
+  return promise;
+}
+
+template <class... Message>
+caf::result<Sandbox> change(Self self, const std::string& id, const std::string& attempted, const Message&... message) {
+  const auto node_id = [self, id] {
+    const auto known = self->state.sandboxes.find(id);
+    return known == self->state.sandboxes.end() ? std::string() : known->second.node_id;
+  }();
+  return hand_on<Sandbox>(
+      self, id, attempted,
+      [self, node_id](Sandbox& changed) {
+        changed.node_id = node_id;
+        if (is_its_own(self, node_id, changed.id)) take(self, changed);
+      },
+      message...);
+}
+
+/// Its name is one of all nodes together.
+caf::result<Template> snapshot(Self self, const std::string& id, snapshot_atom atom, const std::string& name) {
+  auto& state = self->state;
+  const auto sandbox = state.sandboxes.find(id);
+  if (sandbox != state.sandboxes.end() &&
+      state.control->boards->templates.find(template_key(sandbox->second.owner, name)))
+    return to_caf({.code = ErrorCode::conflict,
+                   .attempted = "publish template",
+                   .subject = name,
+                   .reason = "there is a template of that name",
+                   .mend = "use another name, or delete it first"});
+  return hand_on<Template>(self, id, "make a template of the sandbox", [](Template&) {}, atom, id, name);
+}
+
+caf::result<void> remove(Self self, const std::string& id) {
+  auto& state = self->state;
+  const auto sandbox = state.sandboxes.find(id);
+  if (sandbox == state.sandboxes.end()) return to_caf(missing(id));
+  const auto node = state.nodes.find(sandbox->second.node_id);
+  if (node == state.nodes.end() || !node->second.connected) {
+    state.given_up[id] = sandbox->second.node_id;
+    forget(self, id);
+    return caf::unit;
+  }
+  auto promise = self->make_response_promise<void>();
+  self->request(node->second.session, kShort, remove_atom_v, id)
+      .then(
+          [self, id, promise] {
+            forget(self, id);
+            deliver_done(promise);
+          },
+          [promise](caf::error& error) mutable { promise.deliver(std::move(error)); });
+  return promise;
+}
+
+void flush(Self self) {
+  auto& state = self->state;
+  state.flushing = false;
+  std::vector<RecordChange> changes;
+  for (const auto& id : std::exchange(state.unsaved, {})) {
+    RecordChange change{.kind = std::string(kPlacedSandboxKind), .key = id, .expect = {}, .owner = {}, .value = {}};
+    if (const auto known = state.sandboxes.find(id); known != state.sandboxes.end()) {
+      change.owner = known->second.owner;
+      change.value = to_record(PlacedSandbox{.sandbox = known->second});
+    } else if (const auto left = state.given_up.find(id); left != state.given_up.end()) {
+      change.value = to_record(PlacedSandbox{.sandbox = {.id = id, .node_id = left->second}, .given_up = true});
+    }
+    changes.push_back(std::move(change));
+  }
+  if (auto stored = state.control->store->commit(changes); !stored) spdlog::error("{}", describe(stored.error()));
+}
+
+Result<void> load(Self self) {
+  auto& state = self->state;
+  for (const auto& record : NANOBOX_TRY(all_records(*state.control->store, kPlacedSandboxKind))) {
+    auto placed = placed_sandbox_from_record(record.value);
+    if (!placed) continue;
+    if (placed->given_up) {
+      state.given_up[record.key] = placed->sandbox.node_id;
+      state.gone.insert(record.key);
+      continue;
+    }
+    state.sandboxes[record.key] = placed->sandbox;
+    show(self, placed->sandbox);
+  }
+  return {};
+}
+
+}  // namespace
+
+SandboxDirectoryActor::behavior_type sandbox_directory(Self self, SharedControl control) {
+  auto& state = self->state;
+  state.control = std::move(control);
+  std::uint64_t seed = 0;
+  fill_random(std::as_writable_bytes(std::span(&seed, 1)));
+  state.random = RandomBits(seed);
+  if (auto loaded = load(self); !loaded) spdlog::error("{}", describe(loaded.error()));
+  self->delayed_send(self, kNodeBeat, tick_atom_v);
+  return {
+      [self](cancel_atom, const std::string& id) {
+        auto& state = self->state;
+        const auto creating = state.creating.find(id);
+        if (creating == state.creating.end()) return;
+        creating->second.cancelled = true;
+        const auto node = state.nodes.find(creating->second.request.sandbox.node_id);
+        if (node != state.nodes.end() && node->second.connected) self->send(node->second.session, cancel_atom_v, id);
+      },
+      [self](remove_atom, const std::string& id) { return remove(self, id); },
+      [self](keep_atom atom, const std::string& id, std::uint32_t timeout_sec) {
+        return change(self, id, "keep the sandbox alive", atom, id, timeout_sec);
+      },
+      [self](network_atom atom, const std::string& id, const SandboxNetwork& network) {
+        return change(self, id, "change the sandbox's network", atom, id, network);
+      },
+      [self](pause_atom atom, const std::string& id) { return change(self, id, "pause the sandbox", atom, id); },
+      [self](resume_atom atom, const std::string& id) { return change(self, id, "resume the sandbox", atom, id); },
+      [self](fork_atom atom, const std::string& id, std::uint32_t count) {
+        const auto node_id = self->state.sandboxes.contains(id) ? self->state.sandboxes.at(id).node_id : "";
+        return hand_on<Forked>(
+            self, id, "fork the sandbox",
+            [self, node_id](Forked& forked) {
+              for (auto& child : forked.children) {
+                child.node_id = node_id;
+                if (is_its_own(self, node_id, child.id)) take(self, child);
+              }
+            },
+            atom, id, count);
+      },
+      [self](snapshot_atom atom, const std::string& id, const std::string& name) {
+        return snapshot(self, id, atom, name);
+      },
+      [self](create_atom, const BootRequest& request) { return create(self, request); },
+      [self](place_atom, const BootRequest& request) { return explain(self, request); },
+      [self](hello_atom, const NodeStatus& node, const NodeSessionActor& session, std::vector<Sandbox>& sandboxes,
+             const std::vector<Template>& templates) { return arrived(self, node, session, sandboxes, templates); },
+      [self](node_atom, const NodeStatus& status) {
+        const auto node = self->state.nodes.find(status.node_id);
+        if (node == self->state.nodes.end() || node->second.status.epoch != status.epoch) return;
+        node->second.status = status;
+        update_view(self, node->second);
+      },
+      [self](lost_atom, const std::string& node_id, std::uint64_t epoch, const std::string& reason) {
+        departed(self, node_id, epoch, reason);
+      },
+      [self](news_atom, const std::string& node_id, std::uint64_t epoch, NodeNews& news) {
+        take_news(self, node_id, epoch, news);
+      },
+      [self](remove_atom, const std::string& node_id, bool) {
+        auto& state = self->state;
+        std::vector<std::string> ids;
+        for (const auto& [id, sandbox] : state.sandboxes)
+          if (sandbox.node_id == node_id) ids.push_back(id);
+        for (const auto& id : ids) forget(self, id);
+        std::erase_if(state.given_up, [&](const auto& entry) {
+          if (entry.second == node_id) flush_soon(self, entry.first);
+          return entry.second == node_id;
+        });
+        state.nodes.erase(node_id);
+        (void)state.view.remove(node_id);
+      },
+      [self](flush_atom) { flush(self); },
+      [self](tick_atom atom) {
+        pause_drained(self);
+        self->delayed_send(self, kNodeBeat, atom);
+      },
+  };
+}
+
+}  // namespace nanobox

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <set>
+
+#include "actors/cluster/concerns.hpp"
+#include "actors/cluster/control_services.hpp"
+#include "pipeline/cluster/placement/cluster_view.hpp"
+#include "pipeline/cluster/placement/random_bits.hpp"
+
+namespace nanobox {
+
+struct SandboxDirectoryState {
+  static inline const char* name = "sandbox_directory";
+  SharedControl control;
+  ClusterView view;
+  RandomBits random{0};
+  struct Node {
+    NodeStatus status;
+    NodeSessionActor session;
+    bool connected = false;
+    std::map<std::string, Template> templates;  ///< by template_key
+    bool drained = false;                       ///< what ran there when its deadline passed was told to pause
+  };
+  std::map<std::string, Node> nodes;  ///< by node id
+  /// As the node told last; what readers see is on the board.
+  std::map<std::string, Sandbox> sandboxes;
+  struct Creating {
+    BootRequest request;
+    caf::typed_response_promise<Sandbox> promise;
+    std::vector<std::string> failed_on;
+    std::optional<Error> first_error;
+    bool cancelled = false;
+  };
+  std::map<std::string, Creating> creating;
+  /// Ids that are no more. A late word of a node does not bring them back; ids are never used twice.
+  std::set<std::string> gone;
+  std::deque<std::string> gone_order;
+  std::map<std::string, std::string> given_up;  ///< ended while its node was away: the node, which has yet to end it
+  std::set<std::string> unsaved;                ///< ids whose record in the store is older than what is here
+  bool flushing = false;
+};
+
+/// Detached: it writes the store.
+SandboxDirectoryActor::behavior_type sandbox_directory(
+    SandboxDirectoryActor::stateful_pointer<SandboxDirectoryState> self, SharedControl control);
+
+}  // namespace nanobox

@@ -1,0 +1,272 @@
+#include "actors/cluster/template_directory.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "pipeline/json_text.hpp"
+
+namespace nanobox {
+
+namespace {
+
+using Self = TemplateDirectoryActor::stateful_pointer<TemplateDirectoryState>;
+using Node = TemplateDirectoryState::Node;
+using Entry = TemplateDirectoryState::Entry;
+constexpr std::chrono::seconds kAskDeadline{100};
+constexpr std::string_view kPlacedTemplateKind = "placed_template";
+constexpr std::string_view kRemovedTemplateKind = "removed_template";
+
+bool is_connected(Self self, const std::string& node_id) {
+  const auto node = self->state.nodes.find(node_id);
+  return node != self->state.nodes.end() && node->second.connected;
+}
+
+/// The version to go by: the home's, else the newest that serves on a node that is there.
+Template current(Self self, const Entry& entry) {
+  const auto home = entry.on_node.find(entry.home);
+  const bool home_is_there = is_connected(self, entry.home);
+  if (home != entry.on_node.end() && home_is_there) return home->second;
+  const Template* best = nullptr;
+  for (const auto& [node_id, there] : entry.on_node)
+    if (is_connected(self, node_id) && there.usable() && (!best || best->updated_at < there.updated_at)) best = &there;
+  if (best) return *best;
+  Template lost = home != entry.on_node.end() ? home->second : entry.on_node.begin()->second;
+  lost.served = false;
+  lost.status = TemplateStatus::failed;
+  lost.error = Error{.code = ErrorCode::node_lost,
+                     .attempted = "find template",
+                     .subject = lost.name,
+                     .reason = "the nodes that have it are lost",
+                     .mend = "it is back when one of them is; or warm it up again"};
+  return lost;
+}
+
+void show(Self self, const std::string& key) {
+  auto& state = self->state;
+  const auto found = state.entries.find(key);
+  if (found == state.entries.end() || found->second.on_node.empty()) {
+    state.entries.erase(key);
+    state.control->boards->templates.erase(key);
+    if (auto gone = delete_record(*state.control->store, kPlacedTemplateKind, key); !gone)
+      spdlog::error("{}", describe(gone.error()));
+    return;
+  }
+  state.control->boards->templates.publish(key, current(self, found->second));
+}
+
+/// Where it is made and what it was, for a start without its nodes.
+void store(Self self, const std::string& key) {
+  const auto found = self->state.entries.find(key);
+  if (found == self->state.entries.end()) return;
+  const auto home = found->second.on_node.find(found->second.home);
+  if (home == found->second.on_node.end()) return;
+  rapidjson::StringBuffer buffer;
+  JsonWriter json(buffer);
+  json.StartObject();
+  put_text(json, "home", found->second.home);
+  put_text(json, "template", to_record(home->second));
+  json.EndObject();
+  if (auto stored = put_record(*self->state.control->store, kPlacedTemplateKind, key, home->second.owner,
+                               buffer.GetString());
+      !stored)
+    spdlog::error("{}", describe(stored.error()));
+}
+
+Result<void> load(Self self) {
+  auto& state = self->state;
+  for (const auto& record : NANOBOX_TRY(all_records(*state.control->store, kPlacedTemplateKind))) {
+    rapidjson::Document json;
+    json.Parse(record.value.data(), record.value.size());
+    if (json.HasParseError() || !json.IsObject()) continue;
+    const auto entry = template_from_record(text_at(json, "template"));
+    if (!entry) continue;
+    const auto home = text_at(json, "home");
+    state.entries[record.key] = {.home = home, .on_node = {{home, *entry}}};
+    show(self, record.key);
+  }
+  for (const auto& record : NANOBOX_TRY(all_records(*state.control->store, kRemovedTemplateKind)))
+    if (const auto at = from_rfc3339(record.value)) state.removed[record.key] = *at;
+  return {};
+}
+
+/// What a node says it has.
+void take(Self self, const std::string& node_id, const Template& there) {
+  auto& state = self->state;
+  const auto key = template_key(there.owner, there.name);
+  if (const auto gone = state.removed.find(key); gone != state.removed.end()) {
+    if (there.updated_at <= gone->second) {
+      self->request(state.nodes.at(node_id).session, kAskDeadline, remove_atom_v, there.owner, there.name, true)
+          .then([] {}, [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "remove a template"))); });
+      return;
+    }
+    state.removed.erase(gone);
+    (void)delete_record(*state.control->store, kRemovedTemplateKind, key);
+  }
+  auto& entry = state.entries[key];
+  entry.on_node[node_id] = there;
+  if (entry.home.empty()) entry.home = node_id;
+  show(self, key);
+  if (entry.home == node_id && there.status != TemplateStatus::running) store(self, key);
+}
+
+void no_longer_on(Self self, const std::string& node_id, const std::string& key) {
+  const auto found = self->state.entries.find(key);
+  if (found == self->state.entries.end()) return;
+  found->second.on_node.erase(node_id);
+  if (found->second.home == node_id && !found->second.on_node.empty())
+    found->second.home = found->second.on_node.begin()->first;
+  show(self, key);
+}
+
+/// Who makes a template that none is the home of: of the nodes that take something new the one with the most room.
+Result<std::string> builder(Self self) {
+  const Node* best = nullptr;
+  for (const auto& [node_id, node] : self->state.nodes)
+    if (node.connected && !node.status.cordoned && node.status.state != NodeState::draining &&
+        (!best || best->status.beat.disk_free_mb < node.status.beat.disk_free_mb))
+      best = &node;
+  if (best) return best->status.node_id;
+  return fail({.code = ErrorCode::no_capacity,
+               .attempted = "find a node that makes the template",
+               .subject = "",
+               .reason = std::to_string(self->state.nodes.size()) + " nodes are known, and none of them takes new work",
+               .mend = "GET /api/v1/nodes shows how they fare",
+               .retry_after_sec = 5});
+}
+
+caf::result<WarmupAnswer> warmup(Self self, const WarmupRequest& request) {
+  auto& state = self->state;
+  const auto key = template_key(request.owner, request.name);
+  const auto known = state.entries.find(key);
+  std::string node_id;
+  if (known != state.entries.end() && is_connected(self, known->second.home) &&
+      !state.nodes.at(known->second.home).status.cordoned) {
+    node_id = known->second.home;
+  } else {
+    auto chosen = builder(self);
+    if (!chosen) return to_caf(chosen.error());
+    node_id = std::move(*chosen);
+  }
+  auto promise = self->make_response_promise<WarmupAnswer>();
+  self->request(state.nodes.at(node_id).session, kAskDeadline, warmup_atom_v, request)
+      .then(
+          [self, promise, key, node_id](WarmupAnswer& answer) mutable {
+            auto& state = self->state;
+            state.removed.erase(key);
+            state.entries[key].home = node_id;
+            // The node's own word comes beside this answer; readers find the name from now on.
+            if (!state.control->boards->templates.find(key)) {
+              Template queued;
+              const auto slash = key.rfind('/');
+              queued.owner = key.substr(0, slash);
+              queued.name = key.substr(slash + 1);
+              queued.operation_id = answer.operation_id;
+              state.entries[key].on_node.try_emplace(node_id, queued);
+            }
+            show(self, key);
+            promise.deliver(std::move(answer));
+          },
+          [promise](caf::error& error) mutable { promise.deliver(std::move(error)); });
+  return promise;
+}
+
+Result<void> check_removable(Self self, const std::string& owner, const std::string& name, bool force) {
+  const auto& boards = *self->state.control->boards;
+  if (!boards.templates.find(template_key(owner, name)))
+    return fail({.code = ErrorCode::template_not_found,
+                 .attempted = "remove template",
+                 .subject = name,
+                 .reason = "no template has that name",
+                 .mend = "GET /api/v1/templates lists them"});
+  const auto sandboxes = std::ranges::count_if(boards.sandboxes.all(), [&](const auto& sandbox) {
+    return sandbox->template_name == name && sandbox->owner == owner;
+  });
+  if (sandboxes != 0 && !force)
+    return fail({.code = ErrorCode::template_in_use,
+                 .attempted = "remove template",
+                 .subject = name,
+                 .reason = std::to_string(sandboxes) + " sandboxes stand on it",
+                 .mend = "end them first, or add ?force=1: the files then stay until the last of them is gone"});
+  return {};
+}
+
+caf::result<void> remove(Self self, const std::string& owner, const std::string& name, bool force) {
+  auto& state = self->state;
+  if (auto removable = check_removable(self, owner, name, force); !removable) return to_caf(removable.error());
+  const auto key = template_key(owner, name);
+  auto promise = self->make_response_promise<void>();
+  const auto open = std::make_shared<std::size_t>(1);
+  const auto failure = std::make_shared<std::optional<caf::error>>();
+  const auto one_done = [self, key, promise, open, failure]() mutable {
+    if (--*open != 0) return;
+    if (*failure) return promise.deliver(**failure);
+    auto& state = self->state;
+    state.removed[key] = wall_now();
+    if (auto noted = put_record(*state.control->store, kRemovedTemplateKind, key, "", to_rfc3339(wall_now())); !noted)
+      spdlog::error("{}", describe(noted.error()));
+    state.entries.erase(key);
+    show(self, key);
+    deliver_done(promise);
+  };
+  for (const auto& [node_id, there] : state.entries[key].on_node) {
+    if (!is_connected(self, node_id)) continue;
+    ++*open;
+    self->request(state.nodes.at(node_id).session, kAskDeadline, remove_atom_v, owner, name, force)
+        .then([one_done]() mutable { one_done(); },
+              [one_done, failure](caf::error& error) mutable {
+                const auto why = from_caf(error, "remove template");
+                if (why.code != ErrorCode::template_not_found && why.code != ErrorCode::node_lost)
+                  *failure = std::move(error);
+                one_done();
+              });
+  }
+  one_done();
+  return promise;
+}
+
+}  // namespace
+
+TemplateDirectoryActor::behavior_type template_directory(Self self, SharedControl control) {
+  self->state.control = std::move(control);
+  if (auto loaded = load(self); !loaded) spdlog::error("{}", describe(loaded.error()));
+  return {
+      [self](warmup_atom, const WarmupRequest& request) { return warmup(self, request); },
+      [self](remove_atom, const std::string& owner, const std::string& name, bool force) {
+        return remove(self, owner, name, force);
+      },
+      [self](hello_atom, const NodeStatus& status, const NodeSessionActor& session,
+             const std::vector<Template>& templates) {
+        auto& state = self->state;
+        state.nodes[status.node_id] = {.status = status, .session = session, .connected = true};
+        std::set<std::string> there;
+        for (const auto& entry : templates) {
+          there.insert(template_key(entry.owner, entry.name));
+          take(self, status.node_id, entry);
+        }
+        std::vector<std::string> elsewhere;
+        for (const auto& [key, entry] : state.entries)
+          if (entry.on_node.contains(status.node_id) && !there.contains(key)) elsewhere.push_back(key);
+        for (const auto& key : elsewhere) no_longer_on(self, status.node_id, key);
+      },
+      [self](node_atom, const NodeStatus& status) {
+        const auto node = self->state.nodes.find(status.node_id);
+        if (node != self->state.nodes.end()) node->second.status = status;
+      },
+      [self](lost_atom, const std::string& node_id, std::uint64_t epoch, const std::string&) {
+        const auto node = self->state.nodes.find(node_id);
+        if (node == self->state.nodes.end() || node->second.status.epoch != epoch) return;
+        node->second.connected = false;
+        for (const auto& [key, entry] : self->state.entries)
+          if (entry.on_node.contains(node_id)) self->state.control->boards->templates.publish(key, current(self, entry));
+      },
+      [self](news_atom, const std::string& node_id, std::uint64_t epoch, const NodeNews& news) {
+        const auto node = self->state.nodes.find(node_id);
+        if (node == self->state.nodes.end() || node->second.status.epoch != epoch || !node->second.connected) return;
+        for (const auto& entry : news.templates) take(self, node_id, entry);
+        for (const auto& key : news.gone_templates) no_longer_on(self, node_id, key);
+      },
+  };
+}
+
+}  // namespace nanobox
