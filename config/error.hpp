@@ -33,7 +33,9 @@ namespace nanobox {
       X(guest_outdated) X(process_not_found) X(process_exists) X(process_ended) X(process_running) X(process_attended) \
           X(stdin_busy) X(stdin_closed) X(path_invalid) X(file_not_found) X(file_exists) X(file_is_folder)             \
               X(not_a_folder) X(not_a_file) X(folder_not_empty) X(file_permission) X(file_busy) X(guest_disk_full)     \
-                  X(file_failed) X(archive_invalid) X(connection_refused) X(connection_failed) /* everywhere */        \
+                  X(file_failed) X(archive_invalid) X(connection_refused) X(connection_failed) /* between nodes */     \
+      X(connection_lost) X(peer_untrusted) X(token_invalid) X(token_expired) X(version_incompatible) X(node_exists)    \
+      X(node_lost) X(sandbox_lost) X(artifact_missing) /* everywhere */                                                \
       X(not_ready) X(shutting_down) X(deadline_exceeded) X(cancelled) X(conflict) X(store_failed) X(io_failed)         \
           X(internal)
 

@@ -18,6 +18,8 @@ HttpStatus http_status(ErrorCode code) {
       case ErrorCode::forbidden:
       case ErrorCode::image_source_forbidden:
       case ErrorCode::file_permission:
+      case ErrorCode::token_invalid:
+      case ErrorCode::token_expired:
         return 403;
       case ErrorCode::route_not_found:
       case ErrorCode::template_not_found:
@@ -53,6 +55,9 @@ HttpStatus http_status(ErrorCode code) {
       case ErrorCode::not_a_file:
       case ErrorCode::folder_not_empty:
       case ErrorCode::file_busy:
+      case ErrorCode::version_incompatible:
+      case ErrorCode::node_exists:
+      case ErrorCode::sandbox_lost:
         return 409;
       case ErrorCode::body_too_large:
         return 413;
@@ -95,6 +100,9 @@ HttpStatus http_status(ErrorCode code) {
       case ErrorCode::connection_refused:
       case ErrorCode::connection_failed:
       case ErrorCode::file_failed:
+      case ErrorCode::connection_lost:
+      case ErrorCode::peer_untrusted:
+      case ErrorCode::artifact_missing:
         return 502;
       case ErrorCode::no_capacity:
       case ErrorCode::network_unavailable:
@@ -105,6 +113,7 @@ HttpStatus http_status(ErrorCode code) {
       case ErrorCode::vmm_missing:
       case ErrorCode::kernel_missing:
       case ErrorCode::not_ready:
+      case ErrorCode::node_lost:
       case ErrorCode::shutting_down:
         return 503;
       case ErrorCode::guest_timeout:
