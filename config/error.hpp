@@ -53,6 +53,7 @@ std::string_view to_string(ErrorCode code);
 struct FieldError {
   std::string pointer;  ///< JSON pointer (RFC 6901), e.g. "/resources/vcpu"
   std::string detail;   ///< e.g. "must be 1 to 32"
+  bool operator==(const FieldError&) const = default;
 };
 
 /// What was attempted, on what, why it failed, and what to do about it.
@@ -65,6 +66,7 @@ struct Error {
   bool transient = false;               ///< another try may succeed: network, a worker that died
   std::uint32_t retry_after_sec = 0;    ///< 0: not known
   std::vector<FieldError> fields = {};  ///< for requests that do not validate
+  bool operator==(const Error&) const = default;
 };
 
 /// One line for logs and for `detail`: "fetch layer sha256:…: the registry answered 503 (retry later)".

@@ -2,6 +2,7 @@
 
 #include "config/id.hpp"
 #include "pipeline/json_text.hpp"
+#include "pipeline/record_fields.hpp"
 
 namespace nanobox {
 
@@ -186,6 +187,14 @@ std::string to_json(const RunRecord& run) {
   write_stages(json, run);
   json.EndObject();
   return buffer.GetString();
+}
+
+std::string run_to_record(const RunRecord& run) {
+  return write_fields(run);
+}
+
+std::optional<RunRecord> run_from_record(std::string_view json) {
+  return read_fields<RunRecord>(json);
 }
 
 std::string to_json(const PipelineDescription& pipeline) {

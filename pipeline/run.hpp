@@ -32,6 +32,7 @@ struct StageRecord {
   std::string detail = {};
   std::vector<LayerProgress> layers = {};
   std::optional<Error> error = {};
+  bool operator==(const StageRecord&) const = default;
 };
 
 /// One run of a pipeline, as GET /pipelines/runs/{id} shows it. Changes only by the functions below.
@@ -47,6 +48,7 @@ struct RunRecord {
   std::optional<WallTime> ended_at = {};
   std::optional<Error> error = {};
   std::vector<StageRecord> stages = {};
+  bool operator==(const RunRecord&) const = default;
 };
 
 RunRecord make_run(std::string pipeline, std::string subject, std::string owner, std::string node_id,
@@ -59,6 +61,9 @@ void run_ended(RunRecord& run, RunStatus status, std::optional<Error> error, Wal
 
 /// Writes one as the contract's JSON object.
 std::string to_json(const RunRecord& run);
+/// All of it, and back; nothing where the text is not exactly that.
+std::string run_to_record(const RunRecord& run);
+std::optional<RunRecord> run_from_record(std::string_view json);
 std::string to_json(const PipelineDescription& pipeline);
 /// The `stages` array alone, as the template's status shows it.
 std::string stages_json(const RunRecord& run);

@@ -29,6 +29,7 @@ struct SandboxLineage {
   std::filesystem::path memory_layer;              ///< pages over the snapshot's memory, from a fork or pause
   std::vector<std::filesystem::path> disk_layers;  ///< frozen overlays below its own, bottom first
   std::filesystem::path paused_state;              ///< the folder of the last pause; while running it may be stale
+  bool operator==(const SandboxLineage&) const = default;
 };
 
 /// What a sandbox may reach, as it was asked for (api.md, `network`).
@@ -75,6 +76,7 @@ struct Sandbox {
   WallTime created_at{};
   std::optional<WallTime> expires_at;
   std::optional<WallTime> failed_at;
+  bool operator==(const Sandbox&) const = default;
 };
 
 std::string to_json(const Sandbox& sandbox);

@@ -16,6 +16,7 @@ struct LayerProgress {
   std::string digest;
   std::uint64_t done_bytes = 0;
   std::uint64_t total_bytes = 0;
+  bool operator==(const LayerProgress&) const = default;
 };
 
 /// Progress of one stage, as the API shows it.
@@ -24,6 +25,7 @@ struct StageProgress {
   std::uint64_t total_bytes = 0;           ///< 0: not known
   std::string detail;                      ///< a few words for people, e.g. "layer 2 of 7"
   std::vector<LayerProgress> layers = {};  ///< where they come side by side; by position, equal ones once
+  bool operator==(const StageProgress&) const = default;
 };
 
 /// What a stage's work needs from the run it belongs to. Copyable; the callbacks may be called from any thread.

@@ -54,6 +54,7 @@ struct WarmupRequest {
   bool sshd = false;
   std::optional<Prime> prime = {};
   bool force = false;
+  bool operator==(const WarmupRequest&) const = default;
 };
 
 /// A template: the current version of a name, and the run that makes the next.
@@ -86,6 +87,7 @@ struct Template {
   bool served = false;
 
   bool usable() const { return served && !rootfs.identity.empty(); }
+  bool operator==(const Template&) const = default;
 };
 
 std::string to_json(const Template& entry, std::size_t sandboxes);

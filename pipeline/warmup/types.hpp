@@ -24,6 +24,7 @@ struct Platform {
 struct Credentials {
   std::string username;
   std::string password;
+  bool operator==(const Credentials&) const = default;
 };
 
 /// Where blobs and roots live: DATA/oci-cache, each with a `.tmp/` for what is half written.
@@ -52,6 +53,7 @@ struct Descriptor {
   std::string digest;  ///< "sha256:<64 hex>"
   std::uint64_t size = 0;
   std::vector<std::string> urls;
+  bool operator==(const Descriptor&) const = default;
 };
 
 /// What of the OCI image configuration (image-spec config.md) matters to us.
@@ -63,6 +65,7 @@ struct ImageConfig {
   std::string working_dir;
   std::string user;
   std::vector<std::string> diff_ids;  ///< by position, one a layer
+  bool operator==(const ImageConfig&) const = default;
 };
 
 /// What a warmup is asked to make.
@@ -70,6 +73,7 @@ struct ImageRequest {
   std::string image;  ///< as the user wrote it
   std::optional<Credentials> credentials;
   Platform platform;
+  bool operator==(const ImageRequest&) const = default;
 };
 
 /// An image whose manifest and configuration are known and checked. Blobs are not here yet.
@@ -101,6 +105,7 @@ struct BuiltRootfs {
   std::uint64_t size_bytes = 0;      ///< apparent size of the file
   std::uint64_t used_bytes = 0;      ///< blocks in use inside
   std::uint64_t entries = 0;
+  bool operator==(const BuiltRootfs&) const = default;
 };
 
 }  // namespace nanobox

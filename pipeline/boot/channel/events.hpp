@@ -39,6 +39,7 @@ struct Opened {
   std::uint64_t offset = 0;           ///< attach and log: where the output that follows begins
   std::optional<FileInfo> file = {};  ///< stat and read
   bool last = false;                  ///< the stream is over with this: a detached command's
+  bool operator==(const Opened&) const = default;
 };
 struct StreamData {
   std::uint32_t stream = 0;
@@ -47,11 +48,13 @@ struct StreamData {
   bool last = false;
 
   std::string_view text() const { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+  bool operator==(const StreamData&) const = default;
 };
 /// A reader was too slow: the output goes on at `offset`, and what was between is lost.
 struct OutputGap {
   std::uint32_t stream = 0;
   std::uint64_t offset = 0;
+  bool operator==(const OutputGap&) const = default;
 };
 /// The stream is over, and all that was asked for was done.
 struct StreamExit {
@@ -59,11 +62,13 @@ struct StreamExit {
   std::uint32_t exit_code = 0;
   std::uint32_t signal = 0;  ///< 0: none
   bool timed_out = false;
+  bool operator==(const StreamExit&) const = default;
 };
 /// The guest took input: `queued` bytes still wait here, so the writer may go on.
 struct StdinWindow {
   std::uint32_t stream = 0;
   std::size_t queued = 0;
+  bool operator==(const StdinWindow&) const = default;
 };
 /// The guest refused or gave up a stream (0: a control request).
 struct StreamError {

@@ -18,6 +18,7 @@ struct FileInfo {
   std::uint32_t gid = 0;
   std::int64_t mtime_ns = 0;  ///< since 1970
   std::string target = {};    ///< of a symlink; raw bytes
+  bool operator==(const FileInfo&) const = default;
 };
 
 /// Takes `entry` where it is one of a file's; returns whether it was.

@@ -30,6 +30,7 @@ struct ConfigureMessage {
 struct TerminalSize {
   std::uint16_t columns = 80;
   std::uint16_t rows = 24;
+  bool operator==(const TerminalSize&) const = default;
 };
 
 struct ExecRequest {
@@ -42,6 +43,7 @@ struct ExecRequest {
   std::string process_id = {};
   bool detached = false;                      ///< lives on without this stream, which ends with Opened
   std::optional<TerminalSize> terminal = {};  ///< runs on a PTY of that size: all output is stdout's part
+  bool operator==(const ExecRequest&) const = default;
 };
 
 /// A detached command, by its process id or, where that is empty, its pid.
@@ -49,11 +51,13 @@ struct AttachRequest {
   std::string process_id = {};
   std::uint32_t pid = 0;
   std::uint64_t offset = 0;  ///< bytes of both parts since its start; older than what is kept: from the oldest on
+  bool operator==(const AttachRequest&) const = default;
 };
 
 struct InputRequest {
   std::string process_id = {};
   bool eof = false;  ///< the last byte written to the stream closes the command's stdin
+  bool operator==(const InputRequest&) const = default;
 };
 
 // Paths are absolute, without NUL and `..`; at most 4095 bytes, each name at most 255 (check_guest_path). `user` is
@@ -64,24 +68,28 @@ struct FileReadRequest {
   std::string user = {};
   std::uint64_t offset = 0;
   std::optional<std::uint64_t> length = {};  ///< nothing: to the end
+  bool operator==(const FileReadRequest&) const = default;
 };
 
 struct FileWriteRequest {
   std::string path = {};  ///< a link is followed; missing folders are made
   std::string user = {};
   std::optional<std::uint32_t> mode = {};  ///< nothing: the old file's, else 0644. Root keeps the old file's owner too
+  bool operator==(const FileWriteRequest&) const = default;
 };
 
 /// What stat, list and both archive directions need.
 struct FileRequest {
   std::string path = {};
   std::string user = {};
+  bool operator==(const FileRequest&) const = default;
 };
 
 struct FileRemoveRequest {
   std::string path = {};  ///< a link itself is removed
   std::string user = {};
   bool recursive = false;  ///< a folder with all in it; otherwise only an empty one
+  bool operator==(const FileRemoveRequest&) const = default;
 };
 
 struct FileRenameRequest {
@@ -89,6 +97,7 @@ struct FileRenameRequest {
   std::string to = {};  ///< a file of that name is replaced
   std::string user = {};
   bool parents = false;  ///< makes missing folders of `to`
+  bool operator==(const FileRenameRequest&) const = default;
 };
 
 struct FolderMakeRequest {
@@ -96,11 +105,13 @@ struct FolderMakeRequest {
   std::string user = {};
   bool parents = false;  ///< makes missing ones above it too, and is content with one that is there
   std::uint32_t mode = 0755;
+  bool operator==(const FolderMakeRequest&) const = default;
 };
 
 struct LogRequest {
   std::uint64_t offset = 0;  ///< older than what is kept: from the oldest on
   bool follow = false;       ///< goes on until the stream is closed
+  bool operator==(const LogRequest&) const = default;
 };
 
 /// @errors path_invalid: relative, longer than Linux takes, or with NUL or `..`
