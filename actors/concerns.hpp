@@ -28,6 +28,7 @@ struct WarmupAnswer {
   std::string name;
   std::string operation_id;
   TemplateStatus status = TemplateStatus::queued;
+  bool operator==(const WarmupAnswer&) const = default;
 };
 
 /// Owns the templates: names, versions, runs. Detached: it writes the store.
@@ -75,6 +76,7 @@ using VmEndedSink = caf::typed_actor<caf::reacts_to<ended_atom, std::string, std
 struct ConsolePiece {
   std::string bytes;
   std::uint64_t end = 0;  ///< the offset behind it
+  bool operator==(const ConsolePiece&) const = default;
 };
 
 /// What a waiting VMM is kept ready for.
@@ -193,6 +195,7 @@ struct Forked {
   std::vector<Sandbox> children;
   std::int64_t pause_us = 0;   ///< no vCPU ran
   std::int64_t frozen_us = 0;  ///< no process but init ran
+  bool operator==(const Forked&) const = default;
 };
 
 /// Owns the sandboxes. Detached: it writes the store.
@@ -218,9 +221,6 @@ using SandboxRegistryActor = caf::typed_actor<
 
 }  // namespace nanobox
 
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(nanobox::WarmupAnswer)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(nanobox::ConsolePiece)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(nanobox::Forked)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(nanobox::Saved)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(nanobox::SaveOrder)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(nanobox::StockShape)

@@ -2,34 +2,11 @@
 
 #include <caf/send.hpp>
 #include <string>
-#include <variant>
 
 #include "actors/messages.hpp"
 #include "pipeline/boot/channel/session.hpp"
 
 namespace nanobox {
-
-struct ProcessesRequest {};
-struct SignalRequest {
-  std::string process_id;
-  std::uint32_t number = 0;
-};
-struct ForgetRequest {
-  std::string process_id;
-};
-struct FileStatRequest : FileRequest {};
-struct FileListRequest : FileRequest {};
-struct ArchiveReadRequest : FileRequest {};
-struct ArchiveWriteRequest : FileRequest {};
-struct TcpRequest {
-  std::uint16_t port = 0;
-};
-
-/// What a stream of a guest is opened for; see ChannelSession::open_….
-using StreamRequest =
-    std::variant<ExecRequest, AttachRequest, InputRequest, ProcessesRequest, SignalRequest, ForgetRequest,
-                 FileReadRequest, FileWriteRequest, FileStatRequest, FileListRequest, FileRemoveRequest,
-                 FileRenameRequest, FolderMakeRequest, ArchiveReadRequest, ArchiveWriteRequest, TcpRequest, LogRequest>;
 
 /// Who opened a stream, and is told all of it: Opened, data against credit, how much of its input still waits; last
 /// StreamExit or why there is none. When it dies the stream is closed.
@@ -63,12 +40,4 @@ struct GuestStream {
 
 }  // namespace nanobox
 
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(nanobox::StreamRequest)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::function<void()>)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(nanobox::GuestStream)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(nanobox::Opened)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(nanobox::StreamData)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(nanobox::OutputGap)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(nanobox::StdinWindow)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(nanobox::StreamExit)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(nanobox::TerminalSize)

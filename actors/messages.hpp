@@ -3,6 +3,7 @@
 #include <caf/allowed_unsafe_message_type.hpp>
 #include <caf/atom.hpp>
 #include <caf/error.hpp>
+#include <caf/meta/load_callback.hpp>
 #include <caf/meta/type_name.hpp>
 #include <caf/response_promise.hpp>
 #include <caf/stateful_actor.hpp>
@@ -13,6 +14,8 @@
 #include <string>
 #include <vector>
 
+#include "actors/wire/guest_stream_inspect.hpp"
+#include "actors/wire/record_inspect.hpp"
 #include "config/error.hpp"
 #include "pipeline/boot/exec.hpp"
 #include "pipeline/boot/stages.hpp"
@@ -30,8 +33,12 @@ typename Inspector::result_type inspect(Inspector& f, FieldError& x) {
 }
 template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, Error& x) {
+  const auto known = [&x]() -> caf::error {
+    if (x.code >= ErrorCode::malformed_request && x.code <= ErrorCode::internal) return caf::none;
+    return unreadable("no such error code");
+  };
   return f(caf::meta::type_name("Error"), x.code, x.attempted, x.subject, x.reason, x.mend, x.transient,
-           x.retry_after_sec, x.fields);
+           x.retry_after_sec, x.fields, caf::meta::load_callback(known));
 }
 
 /// An Error between actors: its code, and the whole as context.
@@ -66,19 +73,27 @@ inline void deliver_done(caf::typed_response_promise<void> promise) {
 
 }  // namespace nanobox
 
-// Values that stay on one node: they hold open files or handles of the process.
-#define NANOBOX_LOCAL_MESSAGE_TYPES(X)                                                                        \
-  X(::nanobox::ImageRequest)                                                                                  \
-  X(::nanobox::ResolvedImage)                                                                                 \
-  X(::nanobox::PulledImage)                                                                                   \
-  X(::nanobox::IndexedImage)                                                                                  \
-  X(::nanobox::BuiltImage)                                                                                    \
-  X(::nanobox::Template)                                                                                      \
-  X(::nanobox::WarmupRequest) X(::nanobox::BootRequest) X(::nanobox::PlacedBoot) X(::nanobox::AddressedBoot)  \
-      X(::nanobox::NetworkedBoot) X(::nanobox::DiskedBoot) X(::nanobox::StartedVm) X(::nanobox::ReadyGuest)   \
-          X(::nanobox::Sandbox) X(::nanobox::ExecOutcome) X(::nanobox::StageProgress) X(::nanobox::RunRecord) \
-              X(::nanobox::VmExit) X(::nanobox::VmIdentity) X(::nanobox::SandboxFiles)                        \
-                  X(::nanobox::SandboxNetwork) X(std::shared_ptr<::nanobox::Vm>) X(std::vector<std::byte>)
+// Values that stay on one node: they hold open files or handles of the process, or mean nothing elsewhere.
+// clang-format off
+#define NANOBOX_LOCAL_MESSAGE_TYPES(X) \
+  X(::nanobox::ResolvedImage) \
+  X(::nanobox::PulledImage) \
+  X(::nanobox::IndexedImage) \
+  X(::nanobox::BuiltImage) \
+  X(::nanobox::BootRequest) \
+  X(::nanobox::PlacedBoot) \
+  X(::nanobox::AddressedBoot) \
+  X(::nanobox::NetworkedBoot) \
+  X(::nanobox::DiskedBoot) \
+  X(::nanobox::StartedVm) \
+  X(::nanobox::ReadyGuest) \
+  X(::nanobox::ExecOutcome) \
+  X(::nanobox::VmExit) \
+  X(::nanobox::VmIdentity) \
+  X(::nanobox::SandboxFiles) \
+  X(std::shared_ptr<::nanobox::Vm>) \
+  X(std::vector<std::byte>)
+// clang-format on
 #define NANOBOX_X(type) CAF_ALLOW_UNSAFE_MESSAGE_TYPE(type)
 NANOBOX_LOCAL_MESSAGE_TYPES(NANOBOX_X)
 #undef NANOBOX_X
@@ -144,6 +159,26 @@ CAF_ADD_ATOM(nanobox, nanobox, fill_atom, "fill")
 CAF_ADD_ATOM(nanobox, nanobox, rename_atom, "rename")
 CAF_ADD_ATOM(nanobox, nanobox, ping_atom, "ping")
 CAF_ADD_ATOM(nanobox, nanobox, thaw_atom, "thaw")
+// actors/wire
+CAF_ADD_TYPE_ID(nanobox, (nanobox::Sandbox))
+CAF_ADD_TYPE_ID(nanobox, (nanobox::SandboxNetwork))
+CAF_ADD_TYPE_ID(nanobox, (nanobox::Template))
+CAF_ADD_TYPE_ID(nanobox, (nanobox::RunRecord))
+CAF_ADD_TYPE_ID(nanobox, (nanobox::PoolState))
+CAF_ADD_TYPE_ID(nanobox, (nanobox::StageProgress))
+CAF_ADD_TYPE_ID(nanobox, (nanobox::ImageRequest))
+CAF_ADD_TYPE_ID(nanobox, (nanobox::WarmupRequest))
+CAF_ADD_TYPE_ID(nanobox, (nanobox::WarmupAnswer))
+CAF_ADD_TYPE_ID(nanobox, (nanobox::Forked))
+CAF_ADD_TYPE_ID(nanobox, (nanobox::StreamRequest))
+CAF_ADD_TYPE_ID(nanobox, (nanobox::GuestStream))
+CAF_ADD_TYPE_ID(nanobox, (nanobox::Opened))
+CAF_ADD_TYPE_ID(nanobox, (nanobox::StreamData))
+CAF_ADD_TYPE_ID(nanobox, (nanobox::OutputGap))
+CAF_ADD_TYPE_ID(nanobox, (nanobox::StdinWindow))
+CAF_ADD_TYPE_ID(nanobox, (nanobox::StreamExit))
+CAF_ADD_TYPE_ID(nanobox, (nanobox::TerminalSize))
+CAF_ADD_TYPE_ID(nanobox, (nanobox::ConsolePiece))
 CAF_END_TYPE_ID_BLOCK(nanobox)
 
 CAF_ERROR_CODE_ENUM(nanobox::ErrorCode, "nanobox")
