@@ -41,6 +41,8 @@ using TemplateRegistryActor = caf::typed_actor<
     caf::replies_to<remove_atom, std::string, std::string, bool>::with<void>,
     // A template made from a sandbox. @errors conflict: the name is taken
     caf::replies_to<publish_atom, Template>::with<Template>,
+    // A version that was made on another node and whose files are here now.
+    caf::replies_to<adopt_atom, Template>::with<Template>,
     // INTERNAL: a run ended, and what came of it.
     caf::reacts_to<ended_atom, RunRecord, Template>,
     // Cancels what runs and answers when nothing does any more.
@@ -185,6 +187,8 @@ using PoolKeeperActor = caf::typed_actor<
     caf::replies_to<take_atom, BootRequest>::with<Sandbox>,
     // INTERNAL
     caf::reacts_to<tick_atom>, caf::reacts_to<fill_atom>, caf::reacts_to<ended_atom, RunRecord, Sandbox>,
+    // Gives all back and makes none until told otherwise: the node is drained.
+    caf::reacts_to<pause_atom, bool>,
     // A VM of its ended by itself.
     caf::reacts_to<ended_atom, std::string, std::string>,
     // Gives all back; none is made any more.

@@ -5,6 +5,7 @@
 #include <caf/scoped_actor.hpp>
 #include <set>
 
+#include "actors/cluster/messages.hpp"
 #include "actors/disk_keeper.hpp"
 #include "actors/ext4_builder.hpp"
 #include "actors/image_puller.hpp"
@@ -109,6 +110,8 @@ Result<void> remove_strays(const Services& services) {
 
 ActorSystemConfig::ActorSystemConfig() {
   add_message_types<caf::id_block::nanobox>();
+  add_message_types<caf::id_block::nanobox_cluster>();
+  add_message_types<caf::id_block::nanobox_admission>();
   // The default, work stealing, polls: 5 % of a core when idle.
   set("scheduler.policy", caf::atom("sharing"));
 }

@@ -133,7 +133,9 @@ void fill(Self self, Pool& pool) {
     dismiss(self, it->id);
     it = pool.ready.erase(it);
   }
-  if (request) {
+  if (state.resting)
+    for (auto& member : std::exchange(pool.ready, {})) dismiss(self, member.id);
+  if (request && !state.resting) {
     pool.problem.clear();
     const auto wanted = std::min(pool.min_ready, pool.max_ready);
     while (pool.ready.size() + pool.filling.size() < wanted && pool.filling.size() < kAtOnce) {
@@ -219,7 +221,7 @@ void member_ready(Self self, const RunRecord& run, const Sandbox& vm) {
       state.services->snapshots->drop(vm.lineage.snapshot);
     tell_board(self, *pool);
     self->delayed_send(self, wait, fill_atom_v);
-  } else if (state.stopping) {
+  } else if (state.stopping || state.resting) {
     dismiss(self, vm.id);
   } else {
     pool->failures = 0;
@@ -303,6 +305,10 @@ PoolKeeperActor::behavior_type pool_keeper(Self self, SharedServices services, B
         for (auto& [key, pool] : self->state.pools) fill(self, pool);
       },
       [self](ended_atom, const RunRecord& run, const Sandbox& vm) { member_ready(self, run, vm); },
+      [self](pause_atom, bool rests) {
+        self->state.resting = rests;
+        self->send(self, fill_atom_v);
+      },
       [self](ended_atom, const std::string& id, const std::string& reason) { drop_member(self, id, reason); },
       [self](drain_atom) -> caf::result<void> {
         auto& state = self->state;

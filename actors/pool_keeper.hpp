@@ -36,6 +36,7 @@ struct PoolKeeperState {
   std::map<std::string, std::shared_ptr<const void>> held;  ///< their snapshots, by the VM's id
   std::vector<caf::typed_response_promise<void>> draining;
   bool stopping = false;
+  bool resting = false;  ///< the node is drained: nothing waits for sandboxes that do not come
 };
 
 /// Keeps the pools that [pool] names: ready VMs of a template's own size, of its latest version.

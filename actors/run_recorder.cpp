@@ -2,19 +2,18 @@
 
 namespace nanobox {
 
-namespace {
-constexpr std::size_t kRunsKept = 1000;
+void record_run(Boards& boards, RunRecord run) {
+  constexpr std::size_t kept = 1000;
+  const auto id = run.id;
+  boards.runs.publish(id, std::move(run));
+  boards.runs.keep_newest(kept, [](const RunRecord& old) { return old.ended_at.has_value(); });
 }
 
 RunRecorderActor::behavior_type run_recorder(RunRecorderActor::stateful_pointer<RunRecorderState> self,
                                              std::shared_ptr<Boards> boards) {
   self->state.boards = std::move(boards);
   return {
-      [self](record_atom, RunRecord& run) {
-        const auto id = run.id;
-        self->state.boards->runs.publish(id, std::move(run));
-        self->state.boards->runs.keep_newest(kRunsKept, [](const RunRecord& old) { return old.ended_at.has_value(); });
-      },
+      [self](record_atom, RunRecord& run) { record_run(*self->state.boards, std::move(run)); },
   };
 }
 

@@ -5,6 +5,9 @@
 
 namespace nanobox {
 
+/// Publishes a run as it is now; of those that have ended the newest 1000 stay.
+void record_run(Boards& boards, RunRecord run);
+
 struct RunRecorderState {
   static inline const char* name = "run_recorder";
   std::shared_ptr<Boards> boards;

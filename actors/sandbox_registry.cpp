@@ -468,9 +468,12 @@ caf::result<void> adopt(Self self) {
 }  // namespace
 
 Result<void> store_sandbox(Self self, const Sandbox& sandbox) {
-  NANOBOX_TRY(
-      put_record(*self->state.services->control_store, kSandboxKind, sandbox.id, sandbox.owner, to_record(sandbox)));
-  self->state.services->boards->sandboxes.publish(sandbox.id, sandbox);
+  auto& board = self->state.services->boards->sandboxes;
+  Sandbox next = sandbox;
+  const auto before = board.find(sandbox.id);
+  next.revision = std::max(sandbox.revision, before ? before->revision : 0) + 1;
+  NANOBOX_TRY(put_record(*self->state.services->control_store, kSandboxKind, next.id, next.owner, to_record(next)));
+  board.publish(next.id, std::move(next));
   return {};
 }
 

@@ -259,6 +259,29 @@ caf::result<void> remove(Self self, const std::string& owner, const std::string&
   return caf::unit;
 }
 
+/// A snapshot of it is made here, in its own time: the other node's may be of another machine.
+caf::result<Template> adopt(Self self, Template entry) {
+  auto& state = self->state;
+  const auto key = template_key(entry.owner, entry.name);
+  if (state.running.contains(key))
+    return to_caf({.code = ErrorCode::conflict,
+                   .attempted = "keep a fetched template",
+                   .subject = entry.name,
+                   .reason = "a warmup of it is on its way here",
+                   .mend = "wait for it",
+                   .transient = true});
+  entry.status = TemplateStatus::ready;
+  entry.served = true;
+  entry.error.reset();
+  entry.snapshot_error.reset();
+  entry.snapshot_key.clear();
+  entry.snapshot_status = SnapshotStatus::none;
+  if (auto stored = store(self, entry); !stored) return to_caf(stored.error());
+  (void)link_rootfs_name(state.services->cache.rootfs, entry.rootfs, entry.name);
+  if (entry.snapshot) self->send(state.snapshot_maker, snapshot_atom_v, entry);
+  return entry;
+}
+
 }  // namespace
 
 TemplateRegistryActor::behavior_type template_registry(Self self, SharedServices services,
@@ -291,6 +314,7 @@ TemplateRegistryActor::behavior_type template_registry(Self self, SharedServices
         if (auto stored = store(self, entry); !stored) return to_caf(stored.error());
         return entry;
       },
+      [self](adopt_atom, const Template& entry) { return adopt(self, entry); },
       [self](ended_atom, const RunRecord& run, const Template& made) { run_over(self, run, made); },
       [self](drain_atom) -> caf::result<void> {
         self->state.stopping = true;

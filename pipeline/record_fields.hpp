@@ -117,15 +117,15 @@ template <class F, FieldsOf<Sandbox> T>
 void fields(F& f, T& x) {
   auto& [id, owner, template_name, image_digest, rootfs_identity, rootfs_path, status, reason, node_id, resources, ip,
          former_ip, network, env, metadata, boot_path, boot_time_ms, image, generation, state_age_ms, parent, pause_ms,
-         restore_time_ms, lineage, timeout_sec, on_timeout, vmm, created_at, expires_at, failed_at] = x;
+         restore_time_ms, lineage, timeout_sec, on_timeout, vmm, revision, created_at, expires_at, failed_at] = x;
   f("id", id), f("owner", owner), f("template_name", template_name), f("image_digest", image_digest);
   f("rootfs_identity", rootfs_identity), f("rootfs_path", rootfs_path), f("status", status), f("reason", reason);
   f("node_id", node_id), f("resources", resources), f("ip", ip), f("former_ip", former_ip), f("network", network);
   f("env", env), f("metadata", metadata), f("boot_path", boot_path), f("boot_time_ms", boot_time_ms);
   f("image", image), f("generation", generation), f("state_age_ms", state_age_ms), f("parent", parent);
   f("pause_ms", pause_ms), f("restore_time_ms", restore_time_ms), f("lineage", lineage);
-  f("timeout_sec", timeout_sec), f("on_timeout", on_timeout), f("vmm", vmm), f("created_at", created_at);
-  f("expires_at", expires_at), f("failed_at", failed_at);
+  f("timeout_sec", timeout_sec), f("on_timeout", on_timeout), f("vmm", vmm), f("revision", revision);
+  f("created_at", created_at), f("expires_at", expires_at), f("failed_at", failed_at);
 }
 
 template <class F, FieldsOf<LayerProgress> T>

@@ -20,6 +20,8 @@ std::string_view to_string(SandboxStatus status) {
       return "stopping";
     case SandboxStatus::failed:
       return "failed";
+    case SandboxStatus::lost:
+      return "lost";
   }
   return "unknown";
 }
@@ -135,6 +137,8 @@ std::string to_record(const Sandbox& sandbox) {
   put_strings(json, "disk_layers", names_of(sandbox.lineage.disk_layers));
   put_text(json, "paused_state", sandbox.lineage.paused_state.native());
   put_time(json, "failed_at", sandbox.failed_at);
+  put(json, "revision");
+  json.Uint64(sandbox.revision);
   json.EndObject();
   return buffer.GetString();
 }
@@ -196,6 +200,7 @@ std::optional<Sandbox> sandbox_from_record(std::string_view text) {
   sandbox.created_at = from_rfc3339(text_at(json, "created_at")).value_or(WallTime{});
   sandbox.expires_at = from_rfc3339(text_at(json, "expires_at"));
   sandbox.failed_at = from_rfc3339(text_at(json, "failed_at"));
+  sandbox.revision = number_at(json, "revision");
   return sandbox;
 }
 

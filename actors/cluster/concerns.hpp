@@ -49,6 +49,14 @@ using NodeSessionActor = NodeFaceActor::extend_with<NodeInboxActor>::extend<
     // INTERNAL
     caf::reacts_to<tick_atom>>;
 
+/// Takes what is asked of a guest to its node.
+using GuestRouterActor =
+    GuestAccessActor::extend<caf::reacts_to<hello_atom, NodeStatus, NodeSessionActor>,
+                             caf::reacts_to<lost_atom, std::string, std::uint64_t, std::string>>;
+
+/// Tells the control plane all that has changed on the node's boards before it answers.
+using NewsFlushActor = caf::typed_actor<caf::replies_to<flush_atom>::with<void>>;
+
 /// Lets nodes in and knows how each fares.
 using NodeRegistryActor = caf::typed_actor<
     // The node's own words and its face. @errors version_incompatible · node_exists · token_invalid: it was removed

@@ -23,33 +23,12 @@ struct SandboxOrder {
   std::vector<TemplateOffer> offers;  ///< one where the node is not known to have it
 };
 
-template <class Inspector>
-typename Inspector::result_type inspect(Inspector& f, TemplateOffer& x) {
-  return f(caf::meta::type_name("TemplateOffer"), x.entry, x.sources);
-}
-template <class Inspector>
-typename Inspector::result_type inspect(Inspector& f, SandboxOrder& x) {
-  return f(caf::meta::type_name("SandboxOrder"), x.sandbox, x.way, x.waited_ms, x.placement, x.offers);
-}
-template <class Inspector>
-typename Inspector::result_type inspect(Inspector& f, NodeCapacity& x) {
-  return f(caf::meta::type_name("NodeCapacity"), x.vcpu, x.memory_mb, x.disk_mb, x.addresses, x.vcpu_overcommit,
-           x.disk_overcommit);
-}
-template <class Inspector>
-typename Inspector::result_type inspect(Inspector& f, NodeHello& x) {
-  return f(caf::meta::type_name("NodeHello"), x.node_id, x.protocol, x.version, x.incarnation, x.epoch, x.vmm,
-           x.machine, x.data_addr, x.capacity, x.sandboxes, x.templates, x.pools);
-}
-template <class Inspector>
-typename Inspector::result_type inspect(Inspector& f, NodeBeat& x) {
-  return f(caf::meta::type_name("NodeBeat"), x.ready, x.reason, x.disk_free_mb, x.cache_bytes, x.snapshot_bytes);
-}
-template <class Inspector>
-typename Inspector::result_type inspect(Inspector& f, NodeNews& x) {
-  return f(caf::meta::type_name("NodeNews"), x.sandboxes, x.gone_sandboxes, x.templates, x.gone_templates, x.runs,
-           x.pools);
-}
+NANOBOX_WIRE_TYPE(TemplateOffer);
+NANOBOX_WIRE_TYPE(SandboxOrder);
+NANOBOX_WIRE_TYPE(NodeCapacity);
+NANOBOX_WIRE_TYPE(NodeHello);
+NANOBOX_WIRE_TYPE(NodeBeat);
+NANOBOX_WIRE_TYPE(NodeNews);
 
 }  // namespace nanobox
 
@@ -88,10 +67,7 @@ struct Admission {
   std::vector<std::string> given_up;  ///< its sandboxes that are another's now, or nobody's: it ends them
 };
 
-template <class Inspector>
-typename Inspector::result_type inspect(Inspector& f, Admission& x) {
-  return f(caf::meta::type_name("Admission"), x.inbox, x.epoch, x.given_up);
-}
+NANOBOX_WIRE_TYPE(Admission);
 
 }  // namespace nanobox
 

@@ -6,7 +6,8 @@ namespace {
 
 using Self = NodeFaceActor::stateful_pointer<NodeFaceState>;
 constexpr std::chrono::minutes kFetchDeadline{60};
-constexpr std::chrono::minutes kCreateDeadline{6};
+constexpr std::chrono::minutes kOrderDeadline{10};
+constexpr std::chrono::seconds kFlushDeadline{5};
 
 BootRequest request_of(const SandboxOrder& order) {
   return {.sandbox = order.sandbox,
@@ -15,66 +16,93 @@ BootRequest request_of(const SandboxOrder& order) {
           .received = std::chrono::steady_clock::now() - std::chrono::milliseconds(order.waited_ms)};
 }
 
+/// Answers once the control plane has been told what changed.
+template <class Promise, class... Value>
+void answer(Self self, Promise promise, Value... value) {
+  const auto deliver = [promise, value...]() mutable {
+    if constexpr (sizeof...(Value) == 0)
+      deliver_done(promise);
+    else
+      promise.deliver(std::move(value)...);
+  };
+  self->request(self->state.link, kFlushDeadline, flush_atom_v)
+      .then(deliver, [deliver](caf::error&) mutable { deliver(); });
+}
+
+template <class T, class Handle, class... Message>
+void ask(Self self, caf::typed_response_promise<T> promise, const Handle& handle, Message... message) {
+  const auto failed = [self, promise](caf::error& error) { answer(self, promise, error); };
+  if constexpr (std::is_void_v<T>)
+    self->request(handle, kOrderDeadline, std::move(message)...).then([self, promise] { answer(self, promise); }, failed);
+  else
+    self->request(handle, kOrderDeadline, std::move(message)...)
+        .then([self, promise](T& value) { answer(self, promise, std::move(value)); }, failed);
+}
+
+template <class T, class Handle, class... Message>
+caf::result<T> order(Self self, const Handle& handle, Message... message) {
+  auto promise = self->make_response_promise<T>();
+  ask<T>(self, promise, handle, std::move(message)...);
+  return promise;
+}
+
 /// What the node lacks is fetched first.
-caf::result<Sandbox> create(Self self, const SandboxOrder& order) {
-  auto request = request_of(order);
+caf::result<Sandbox> create(Self self, const SandboxOrder& wanted) {
+  auto request = request_of(wanted);
+  if (wanted.offers.empty()) return order<Sandbox>(self, self->state.node.sandboxes, create_atom_v, std::move(request));
   auto promise = self->make_response_promise<Sandbox>();
-  if (order.offers.empty()) {
-    promise.delegate(self->state.node.sandboxes, create_atom_v, std::move(request));
-    return promise;
-  }
-  self->request(self->state.fetcher, kFetchDeadline, fetch_atom_v, order.offers.front())
+  self->request(self->state.fetcher, kFetchDeadline, fetch_atom_v, wanted.offers.front())
       .then(
           [self, promise, request = std::move(request)](const std::string& fetched) mutable {
             if (!fetched.empty()) request.placement += (request.placement.empty() ? "" : "; ") + fetched;
-            self->request(self->state.node.sandboxes, kCreateDeadline, create_atom_v, std::move(request))
-                .then([promise](Sandbox& made) mutable { promise.deliver(std::move(made)); },
-                      [promise](caf::error& error) mutable { promise.deliver(std::move(error)); });
+            ask<Sandbox>(self, promise, self->state.node.sandboxes, create_atom_v, std::move(request));
           },
-          [promise](caf::error& error) mutable { promise.deliver(std::move(error)); });
+          [self, promise](caf::error& error) { answer(self, promise, error); });
   return promise;
 }
 
 }  // namespace
 
-NodeFaceActor::behavior_type node_face(Self self, Node node, TemplateFetcherActor fetcher) {
-  self->state.node = std::move(node);
-  self->state.fetcher = std::move(fetcher);
-  const auto& handles = self->state.node;
+NodeFaceActor::behavior_type node_face(Self self, Node node, TemplateFetcherActor fetcher, NewsFlushActor link) {
+  auto& state = self->state;
+  state.node = std::move(node);
+  state.fetcher = std::move(fetcher);
+  state.link = std::move(link);
+  const auto& sandboxes = state.node.sandboxes;
+  const auto& guests = state.node.node_agent;
+  const auto& templates = state.node.templates;
   return {
-      [self, &handles](cancel_atom atom, const std::string& id) { self->send(handles.sandboxes, atom, id); },
-      [self, &handles](remove_atom atom, const std::string& id) { return self->delegate(handles.sandboxes, atom, id); },
-      [self, &handles](keep_atom atom, const std::string& id, std::uint32_t timeout_sec) {
-        return self->delegate(handles.sandboxes, atom, id, timeout_sec);
+      [self, &sandboxes](cancel_atom atom, const std::string& id) { self->send(sandboxes, atom, id); },
+      [self, &sandboxes](remove_atom atom, const std::string& id) { return order<void>(self, sandboxes, atom, id); },
+      [self, &sandboxes](keep_atom atom, const std::string& id, std::uint32_t timeout_sec) {
+        return order<Sandbox>(self, sandboxes, atom, id, timeout_sec);
       },
-      [self, &handles](network_atom atom, const std::string& id, const SandboxNetwork& network) {
-        return self->delegate(handles.sandboxes, atom, id, network);
+      [self, &sandboxes](network_atom atom, const std::string& id, const SandboxNetwork& network) {
+        return order<Sandbox>(self, sandboxes, atom, id, network);
       },
-      [self, &handles](pause_atom atom, const std::string& id) { return self->delegate(handles.sandboxes, atom, id); },
-      [self, &handles](resume_atom atom, const std::string& id) { return self->delegate(handles.sandboxes, atom, id); },
-      [self, &handles](fork_atom atom, const std::string& id, std::uint32_t count) {
-        return self->delegate(handles.sandboxes, atom, id, count);
+      [self, &sandboxes](pause_atom atom, const std::string& id) { return order<Sandbox>(self, sandboxes, atom, id); },
+      [self, &sandboxes](resume_atom atom, const std::string& id) { return order<Sandbox>(self, sandboxes, atom, id); },
+      [self, &sandboxes](fork_atom atom, const std::string& id, std::uint32_t count) {
+        return order<Forked>(self, sandboxes, atom, id, count);
       },
-      [self, &handles](snapshot_atom atom, const std::string& id, const std::string& name) {
-        return self->delegate(handles.sandboxes, atom, id, name);
+      [self, &sandboxes](snapshot_atom atom, const std::string& id, const std::string& name) {
+        return order<Template>(self, sandboxes, atom, id, name);
       },
-      [self, &handles](open_atom atom, const std::string& id, const StreamRequest& request, const StreamSink& sink) {
-        return self->delegate(handles.node_agent, atom, id, request, sink);
+      [self, &guests](open_atom atom, const std::string& id, const StreamRequest& request, const StreamSink& sink) {
+        return self->delegate(guests, atom, id, request, sink);
       },
-      [self, &handles](console_atom atom, const std::string& id) {
-        return self->delegate(handles.node_agent, atom, id);
+      [self, &guests](console_atom atom, const std::string& id) { return self->delegate(guests, atom, id); },
+      [self, &guests](console_atom atom, const std::string& id, std::uint64_t offset) {
+        return self->delegate(guests, atom, id, offset);
       },
-      [self, &handles](console_atom atom, const std::string& id, std::uint64_t offset) {
-        return self->delegate(handles.node_agent, atom, id, offset);
+      [self](create_atom, const SandboxOrder& wanted) { return create(self, wanted); },
+      [self, &templates](warmup_atom atom, const WarmupRequest& request) {
+        return order<WarmupAnswer>(self, templates, atom, request);
       },
-      [self](create_atom, const SandboxOrder& order) { return create(self, order); },
-      [self, &handles](warmup_atom atom, const WarmupRequest& request) {
-        return self->delegate(handles.templates, atom, request);
+      [self, &templates](remove_atom atom, const std::string& owner, const std::string& name, bool force) {
+        return order<void>(self, templates, atom, owner, name, force);
       },
-      [self, &handles](remove_atom atom, const std::string& owner, const std::string& name, bool force) {
-        return self->delegate(handles.templates, atom, owner, name, force);
-      },
-      [self, &handles](drain_atom, bool drained) { self->send(handles.pool_keeper, rest_atom_v, drained); },
+      [self](drain_atom, bool drained) { self->send(self->state.node.pool_keeper, pause_atom_v, drained); },
   };
 }
 

@@ -9,10 +9,12 @@ struct NodeFaceState {
   static inline const char* name = "node_face";
   Node node;
   TemplateFetcherActor fetcher;
+  NewsFlushActor link;
 };
 
-/// Hands a control plane's orders on to the node's own actors. One a connection; ends with it.
+/// Hands a control plane's orders on to the node's own actors. What an order changed is told before its answer. One a
+/// connection; ends with it.
 NodeFaceActor::behavior_type node_face(NodeFaceActor::stateful_pointer<NodeFaceState> self, Node node,
-                                       TemplateFetcherActor fetcher);
+                                       TemplateFetcherActor fetcher, NewsFlushActor link);
 
 }  // namespace nanobox

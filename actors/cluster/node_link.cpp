@@ -124,7 +124,7 @@ void introduce(Self self, const NodeDoorActor& door, const std::string& challeng
   hello.sandboxes = copies_of(boards.sandboxes);
   hello.templates = copies_of(boards.templates);
   hello.pools = copies_of(boards.pools);
-  state.face = self->spawn(node_face, state.node, state.fetcher);
+  state.face = self->spawn(node_face, state.node, state.fetcher, NewsFlushActor(NodeLinkActor(self)));
   self->request(door, kHelloDeadline, hello_atom_v, std::move(hello), *state.face, std::move(*proof))
       .then([self](const Admission& admission) { admitted(self, admission); },
             [self](caf::error& error) { failed(self, from_caf(error, "join the control plane")); });
@@ -180,11 +180,12 @@ NodeLinkActor::behavior_type node_link(Self self, Node node, TemplateFetcherActo
         move_behind(waiting.pools, news.pools);
         if (state.inbox && !std::exchange(state.flushing, true)) self->send(self, flush_atom_v);
       },
-      [self](flush_atom) {
+      [self](flush_atom) -> caf::result<void> {
         auto& state = self->state;
         state.flushing = false;
-        if (!state.inbox || state.waiting.empty()) return;
-        self->send(*state.inbox, news_atom_v, std::exchange(state.waiting, {}));
+        if (state.inbox && !state.waiting.empty())
+          self->send(*state.inbox, news_atom_v, std::exchange(state.waiting, {}));
+        return caf::unit;
       },
       [self](beat_atom atom) {
         auto& state = self->state;

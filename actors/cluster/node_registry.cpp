@@ -109,12 +109,12 @@ caf::result<Admission> let_in(Self self, NodeHello& hello, const NodeFaceActor& 
                                    SessionListeners{.nodes = NodeRegistryActor(self),
                                                     .sandboxes = state.sandboxes,
                                                     .templates = state.templates,
-                                                    .recorder = state.recorder,
                                                     .boards = state.control->boards});
   self->monitor(session);
   state.connections[node.node_id] = {session, hello.incarnation, node.epoch};
   tell(self, node, true);
   if (node.draining) self->send(session, drain_atom_v, true);
+  self->send(state.guests, hello_atom_v, node, session);
   self->send(state.templates, hello_atom_v, node, session, hello.templates);
   auto promise = self->make_response_promise<Admission>();
   self->request(state.sandboxes, kHelloDeadline, hello_atom_v, node, session, std::move(hello.sandboxes),
@@ -145,6 +145,7 @@ void lose(Self self, const std::string& node_id, std::uint64_t epoch, const std:
   if (auto stored = store(self, node); !stored) spdlog::error("{}", describe(stored.error()));
   tell(self, node, false);
   self->send(state.sandboxes, lost_atom_v, node_id, epoch, reason);
+  self->send(state.guests, lost_atom_v, node_id, epoch, reason);
   self->send(state.templates, lost_atom_v, node_id, epoch, reason);
 }
 
@@ -197,12 +198,12 @@ Result<NodeStatus> join(Self self, const std::string& node_id, const std::string
 }  // namespace
 
 NodeRegistryActor::behavior_type node_registry(Self self, SharedControl control, SandboxDirectoryActor sandboxes,
-                                               TemplateDirectoryActor templates, RunRecorderActor recorder) {
+                                               TemplateDirectoryActor templates, GuestRouterActor guests) {
   auto& state = self->state;
   state.control = std::move(control);
   state.sandboxes = std::move(sandboxes);
   state.templates = std::move(templates);
-  state.recorder = std::move(recorder);
+  state.guests = std::move(guests);
   self->set_down_handler([self](const caf::down_msg& down) { session_died(self, down); });
   return {
       [self](hello_atom, NodeHello& hello, const NodeFaceActor& face) { return let_in(self, hello, face); },

@@ -12,7 +12,7 @@ struct NodeRegistryState {
   SharedControl control;
   SandboxDirectoryActor sandboxes;
   TemplateDirectoryActor templates;
-  RunRecorderActor recorder;
+  GuestRouterActor guests;
   struct Connection {
     NodeSessionActor session;
     std::string incarnation;
@@ -24,6 +24,6 @@ struct NodeRegistryState {
 /// Detached: it writes the store.
 NodeRegistryActor::behavior_type node_registry(NodeRegistryActor::stateful_pointer<NodeRegistryState> self,
                                                SharedControl control, SandboxDirectoryActor sandboxes,
-                                               TemplateDirectoryActor templates, RunRecorderActor recorder);
+                                               TemplateDirectoryActor templates, GuestRouterActor guests);
 
 }  // namespace nanobox

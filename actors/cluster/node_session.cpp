@@ -1,6 +1,6 @@
 #include "actors/cluster/node_session.hpp"
 
-#include <spdlog/spdlog.h>
+#include "actors/run_recorder.hpp"
 
 namespace nanobox {
 
@@ -55,14 +55,15 @@ void lose(Self self, const std::string& reason) {
   self->quit();
 }
 
-/// What a node says of runs is about its own: another's record is not its to change.
+/// What a node says of runs is about its own: another's record is not its to change. Published at once: who is
+/// answered next finds them.
 void take_runs(Self self, std::vector<RunRecord>& runs) {
   auto& state = self->state;
   for (auto& run : runs) {
     const auto known = state.listeners.boards->runs.find(run.id);
     if (known && known->node_id != state.node_id) continue;
     run.node_id = state.node_id;
-    self->send(state.listeners.recorder, record_atom_v, std::move(run));
+    record_run(*state.listeners.boards, std::move(run));
   }
   runs.clear();
 }

@@ -13,7 +13,6 @@ struct SessionListeners {
   NodeRegistryActor nodes;
   SandboxDirectoryActor sandboxes;
   TemplateDirectoryActor templates;
-  RunRecorderActor recorder;
   std::shared_ptr<Boards> boards;  ///< of the control plane
 };
 

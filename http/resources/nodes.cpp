@@ -115,7 +115,7 @@ std::string stats_json(const Api& api, const Request& request) {
   for (const auto& sandbox : api.boards().sandboxes.all()) ++states[std::string(to_string(sandbox->status))];
   json::Writer json;
   json.begin_object().field("nodes", 1).key("sandboxes").begin_object();
-  for (const auto& state : {"creating", "running", "pausing", "paused", "resuming", "stopping", "failed"})
+  for (const auto& state : {"creating", "running", "pausing", "paused", "resuming", "stopping", "failed", "lost"})
     json.field(state, states[state]);
   json.end_object().field("templates", api.boards().templates.all().size());
   put_pools(json, api, request.is_admin ? std::nullopt : std::optional(request.owner));

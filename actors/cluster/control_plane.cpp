@@ -1,0 +1,143 @@
+#include "actors/cluster/control_plane.hpp"
+
+#include <caf/scoped_actor.hpp>
+#include <condition_variable>
+#include <mutex>
+
+#include "actors/cluster/guest_router.hpp"
+#include "actors/cluster/node_door.hpp"
+#include "actors/cluster/node_registry.hpp"
+#include "actors/cluster/node_usage.hpp"
+#include "actors/cluster/sandbox_directory.hpp"
+#include "actors/cluster/template_directory.hpp"
+#include "actors/supervisor.hpp"
+#include "config/random_bytes.hpp"
+#include "pipeline/store/record_store.hpp"
+
+namespace nanobox {
+
+namespace {
+
+/// Nodes that joined are known, and lost until they connect.
+Result<void> load_nodes(const ControlServices& control) {
+  for (const auto& record : NANOBOX_TRY(all_records(*control.store, kNodeKind))) {
+    auto node = node_from_record(record.value);
+    if (!node) continue;
+    node->state = NodeState::lost;
+    node->reason = "it has not connected since the control plane started";
+    control.boards->nodes.publish(node->node_id, std::move(*node));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<ControlPlane> start_control_plane(caf::actor_system& system, SharedControl control) {
+  NANOBOX_TRY(load_nodes(*control));
+  ControlPlane plane{.control = control, .templates = {}, .sandboxes = {}, .guests = {}, .nodes = {}};
+  const auto& boards = control->boards;
+  // Set below: a directory that was started anew has all nodes tell it again what they hold.
+  const auto nodes = std::make_shared<NodeRegistryActor>();
+  const auto ask_again = [nodes](bool& first) {
+    if (!std::exchange(first, false)) caf::anon_send(*nodes, tick_atom_v);
+  };
+  plane.templates = supervise<caf::detached>(
+      system, "template_directory", boards, [control, ask_again, first = true](caf::actor_system& on) mutable {
+        ask_again(first);
+        return on.spawn<caf::detached>(template_directory, control);
+      });
+  plane.sandboxes = supervise<caf::detached>(
+      system, "sandbox_directory", boards, [control, ask_again, first = true](caf::actor_system& on) mutable {
+        ask_again(first);
+        return on.spawn<caf::detached>(sandbox_directory, control);
+      });
+  plane.guests =
+      supervise(system, "guest_router", boards, [control, ask_again, first = true](caf::actor_system& on) mutable {
+        ask_again(first);
+        return on.spawn(guest_router, control);
+      });
+  plane.nodes = supervise<caf::detached>(system, "node_registry", boards, [plane, control](caf::actor_system& on) {
+    return on.spawn<caf::detached>(node_registry, control, plane.sandboxes, plane.templates, plane.guests);
+  });
+  *nodes = plane.nodes;
+  return plane;
+}
+
+void stop_control_plane(caf::actor_system& system, ControlPlane& plane) {
+  {
+    caf::scoped_actor self(system);
+    self->send_exit(plane.nodes, caf::exit_reason::user_shutdown);
+    self->send_exit(plane.guests, caf::exit_reason::user_shutdown);
+    self->send_exit(plane.sandboxes, caf::exit_reason::user_shutdown);
+    self->send_exit(plane.templates, caf::exit_reason::user_shutdown);
+  }
+  plane = ControlPlane{};
+}
+
+ControlPlaneDoor local_door(caf::actor_system& system, const ControlPlane& plane) {
+  return {.open = [door = system.spawn(node_door, plane.nodes, ProofCheck())]() -> Result<NodeDoorActor> {
+            return door;
+          },
+          .prove = [](const std::string&) -> Result<std::string> { return std::string(); }};
+}
+
+NodeMembership join_node(caf::actor_system& system, const Node& node, ControlPlaneDoor door, NodeHello description,
+                         FetchTemplate fetch) {
+  const auto& boards = node.services->boards;
+  NodeMembership membership;
+  membership.fetcher = supervise(system, "template_fetcher", boards,
+                                 [node, fetch = std::move(fetch)](caf::actor_system& on) {
+                                   return on.spawn(template_fetcher, node.services, node.templates, fetch);
+                                 });
+  membership.link = supervise<caf::detached>(
+      system, "node_link", boards,
+      [node, fetcher = membership.fetcher, door = std::move(door), description](caf::actor_system& on) {
+        return on.spawn<caf::detached>(node_link, node, fetcher, door, description);
+      });
+  return membership;
+}
+
+void leave(caf::actor_system& system, NodeMembership& membership) {
+  {
+    caf::scoped_actor self(system);
+    self->send_exit(membership.link, caf::exit_reason::user_shutdown);
+    self->send_exit(membership.fetcher, caf::exit_reason::user_shutdown);
+  }
+  membership = {};
+}
+
+Result<void> await_node(const ControlPlane& plane, const std::string& node_id, std::chrono::milliseconds deadline) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  auto& nodes = plane.control->boards->nodes;
+  const auto is_there = [&] {
+    const auto node = nodes.find(node_id);
+    return node && node->state != NodeState::lost;
+  };
+  std::unique_lock lock(mutex);
+  const auto watch = nodes.watch(node_id, [&](const auto&) {
+    const std::lock_guard guard(mutex);
+    changed.notify_all();
+  });
+  if (changed.wait_for(lock, deadline, is_there)) return {};
+  return fail({.code = ErrorCode::deadline_exceeded,
+               .attempted = "connect node",
+               .subject = node_id,
+               .reason = "it is not there after " + std::to_string(deadline.count()) + " ms",
+               .mend = "the log says more"});
+}
+
+NodeHello describe_node(const Services& services, std::string version) {
+  return {.node_id = services.node_id,
+          .version = std::move(version),
+          .incarnation = random_hex(16),
+          .vmm = services.driver ? std::string(to_string(services.driver->kind())) : "",
+          .machine = {},
+          .data_addr = {},
+          .capacity = capacity_of(services),
+          .sandboxes = {},
+          .templates = {},
+          .pools = {}};
+}
+
+}  // namespace nanobox
