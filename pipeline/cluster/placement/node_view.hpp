@@ -45,10 +45,10 @@ struct NodeView {
   std::uint32_t machine = 0;  ///< index of its VMMs and processor's features in `ClusterView::machines`
   Amounts limit;              ///< capacity with overcommit
   Amounts occupied;           ///< used + reserved + outside + pooled
+  Amounts pooled;             ///< by members of warm pools
   std::string id;
   Amounts used;      ///< by sandboxes that are confirmed
   Amounts reserved;  ///< by boots on their way
-  Amounts pooled;    ///< by members of warm pools
   std::unordered_map<std::string, std::uint32_t> sandboxes_by_owner;
   std::map<std::string, std::uint32_t> takes_on_their_way;  ///< unconfirmed reservations of pool members
   NodeReport reported;  ///< the last; its lists sorted, its pools less what has been taken since

@@ -152,6 +152,9 @@ Obstacle Filter::obstacle(const NodeView& node) {
   if (node.state == NodeState::draining) return {.kind = ObstacleKind::draining};
   if (node.cordoned && wish_.pinned_node.empty()) return {.kind = ObstacleKind::cordoned};
   if (lasting) return lasting;
+  const bool has_room = shortage(node.limit, node.occupied, wish_.resources) == 0;
+  const bool needs_anything = wish_.way == BootWay::pool || wish_.needs_rootfs || wish_.needs_snapshot;
+  if (has_room && !needs_anything) return {};
   const auto* const pool = pool_of(node);
   // Who is given a member needs neither of the others.
   if (!pool) {
@@ -167,6 +170,8 @@ Obstacle Filter::obstacle(const NodeView& node) {
 bool Filter::fits(const NodeView& node) {
   if (node.state != NodeState::ready) return false;
   if (shortage(node.limit, node.occupied, wish_.resources) != 0) {
+    // Numbers first: to look for a member by its key costs ten times as much.
+    if (shortage(node.limit, node.occupied - node.pooled, wish_.resources) != 0) return false;
     const auto* const pool = pool_of(node);
     if (!pool || shortage(node.limit, node.occupied - pool->each, wish_.resources) != 0) return false;
   }

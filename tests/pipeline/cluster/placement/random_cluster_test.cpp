@@ -70,7 +70,7 @@ Wish random_wish(RandomBits& random, const ClusterView& view) {
 
 TEST_CASE("no node ever holds more than its capacity times its factors", "[placement]") {
   const auto seed = std::random_device{}();
-  WARN("seed " << seed);
+  INFO("seed " << seed);
   RandomBits random(seed);
   SomeCluster cluster;
   auto& view = cluster.view;
