@@ -8,19 +8,6 @@
 
 namespace nanobox {
 
-/// Who opened a stream, and is told all of it: Opened, data against credit, how much of its input still waits; last
-/// StreamExit or why there is none. When it dies the stream is closed.
-using StreamSink = caf::typed_actor<caf::reacts_to<opened_atom, Opened>, caf::reacts_to<bytes_atom, StreamData>,
-                                    caf::reacts_to<gap_atom, OutputGap>, caf::reacts_to<window_atom, StdinWindow>,
-                                    caf::reacts_to<exit_atom, StreamExit>, caf::reacts_to<failed_atom, Error>>;
-
-/// The way back: see ChannelSession's functions of the same names.
-using StreamSource = caf::typed_actor<caf::reacts_to<grant_atom, std::uint32_t, std::uint32_t>,
-                                      caf::reacts_to<write_atom, std::uint32_t, std::string, bool>,
-                                      caf::reacts_to<signal_atom, std::uint32_t, std::uint32_t>,
-                                      caf::reacts_to<resize_atom, std::uint32_t, TerminalSize>,
-                                      caf::reacts_to<close_atom, std::uint32_t>>;
-
 /// An open stream as its sink holds it.
 struct GuestStream {
   StreamSource source;

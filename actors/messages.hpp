@@ -159,7 +159,25 @@ CAF_ADD_ATOM(nanobox, nanobox, fill_atom, "fill")
 CAF_ADD_ATOM(nanobox, nanobox, rename_atom, "rename")
 CAF_ADD_ATOM(nanobox, nanobox, ping_atom, "ping")
 CAF_ADD_ATOM(nanobox, nanobox, thaw_atom, "thaw")
-// actors/wire
+
+namespace nanobox {
+
+/// Who opened a stream, and is told all of it: Opened, data against credit, how much of its input still waits; last
+/// StreamExit or why there is none. When it dies the stream is closed.
+using StreamSink = caf::typed_actor<caf::reacts_to<opened_atom, Opened>, caf::reacts_to<bytes_atom, StreamData>,
+                                    caf::reacts_to<gap_atom, OutputGap>, caf::reacts_to<window_atom, StdinWindow>,
+                                    caf::reacts_to<exit_atom, StreamExit>, caf::reacts_to<failed_atom, Error>>;
+
+/// The way back: see ChannelSession's functions of the same names.
+using StreamSource = caf::typed_actor<caf::reacts_to<grant_atom, std::uint32_t, std::uint32_t>,
+                                      caf::reacts_to<write_atom, std::uint32_t, std::string, bool>,
+                                      caf::reacts_to<signal_atom, std::uint32_t, std::uint32_t>,
+                                      caf::reacts_to<resize_atom, std::uint32_t, TerminalSize>,
+                                      caf::reacts_to<close_atom, std::uint32_t>>;
+
+}  // namespace nanobox
+
+// What travels between nodes, see actors/wire; handles of typed actors too, where they are a message's element.
 CAF_ADD_TYPE_ID(nanobox, (nanobox::Sandbox))
 CAF_ADD_TYPE_ID(nanobox, (nanobox::SandboxNetwork))
 CAF_ADD_TYPE_ID(nanobox, (nanobox::Template))
@@ -179,6 +197,8 @@ CAF_ADD_TYPE_ID(nanobox, (nanobox::StdinWindow))
 CAF_ADD_TYPE_ID(nanobox, (nanobox::StreamExit))
 CAF_ADD_TYPE_ID(nanobox, (nanobox::TerminalSize))
 CAF_ADD_TYPE_ID(nanobox, (nanobox::ConsolePiece))
+CAF_ADD_TYPE_ID(nanobox, (nanobox::StreamSink))
+CAF_ADD_TYPE_ID(nanobox, (nanobox::StreamSource))
 CAF_END_TYPE_ID_BLOCK(nanobox)
 
 CAF_ERROR_CODE_ENUM(nanobox::ErrorCode, "nanobox")
