@@ -8,11 +8,15 @@
 namespace nanobox {
 namespace {
 
-/// Never 0, which is the mark of every connection that has none.
-std::uint32_t new_epoch() {
+std::uint32_t random_number() {
   std::uint32_t number = 0;
   fill_random(std::as_writable_bytes(std::span(&number, 1)));
-  return number | 1;
+  return number;
+}
+
+/// Never 0, which is the mark of every connection that has none.
+std::uint32_t new_epoch() {
+  return random_number() | 1;
 }
 
 Result<LinkInfo> existing(Netlink& netlink, std::string_view name) {
@@ -51,7 +55,7 @@ Result<VmNetwork> VmNetwork::make(const VmNetworkSettings& settings) {
   auto inside = NANOBOX_TRY(NetworkNamespace::make());
   auto netlink = NANOBOX_TRY(Netlink::open());
   for (int attempt = 0;; ++attempt) {
-    const auto name = vm_link_name(settings.names, NANOBOX_TRY(random_number()));
+    const auto name = vm_link_name(settings.names, random_number());
     const auto made = netlink.make_veth({.name = name,
                                          .mac = vm_side::host_mac,
                                          .peer_name = vm_side::out,
