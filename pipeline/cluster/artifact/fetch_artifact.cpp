@@ -118,7 +118,8 @@ public:
   Result<void> run(ChunkWriter& writer, std::uint64_t total, const std::stop_token& stop) {
     while (received_ < missing_.size()) {
       if (stop.stop_requested()) return fail(cancelled(request_.name));
-      NANOBOX_TRY(ask());
+      // A server that refuses may have closed its end already, but its refusal is still to be read.
+      if (auto asked = ask(); !asked && asked_ == received_) return asked;
       NANOBOX_TRY(take(writer));
       if (request_.progress) request_.progress(writer.stored_bytes(), total);
     }

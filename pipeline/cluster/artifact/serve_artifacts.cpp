@@ -1,6 +1,7 @@
 #include "pipeline/cluster/artifact/serve_artifacts.hpp"
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <optional>
 
@@ -98,13 +99,24 @@ private:
   std::vector<ArtifactChunk> chunks_;
 };
 
+/// A connection closed with bytes unread may be reset, and what was last written to it lost. Not for ever: the client
+/// may be a hostile one.
+void read_rest(ByteStream& stream) {
+  std::array<std::byte, 4096> bytes;
+  for (std::size_t most = 64U << 10; most > 0;) {
+    const auto count = stream.read(bytes);
+    if (!count || *count == 0) return;
+    most -= std::min(most, *count);
+  }
+}
+
 }  // namespace
 
 Result<void> serve_artifacts(ByteStream& stream, const ArtifactCatalogue& catalogue) {
   auto ended = ArtifactSession(stream, catalogue).run();
   const bool heard =
       ended || ended.error().code == ErrorCode::connection_lost || ended.error().code == ErrorCode::deadline_exceeded;
-  if (!heard) (void)write_frame(stream, FrameType::refused, encode(ended.error()));
+  if (!heard && write_frame(stream, FrameType::refused, encode(ended.error()))) read_rest(stream);
   return ended;
 }
 
