@@ -19,8 +19,8 @@ namespace nanobox {
 
 /// How long a stream waits.
 struct StreamLimits {
-  std::chrono::milliseconds idle{30'000};    ///< one read, and one write between two steps of it
-  std::optional<Deadline> until;             ///< everything together; nothing: no end
+  std::chrono::milliseconds idle{30'000};        ///< one read, and one write between two steps of it
+  std::optional<Deadline> until = std::nullopt;  ///< everything together; nothing: no end
   std::uint32_t records_per_key = 1U << 23;  ///< AES-GCM bears 2^24.5 records of 16 KiB with one key (RFC 8446, 5.5)
 };
 
