@@ -159,8 +159,8 @@ class Restarts(NetworkCase):
                 os.kill(vmm, signal.SIGKILL)
                 self.start_again()
                 until("its link is gone", lambda: link not in vm_links())
-                self.assertNotIn(dead["ip"], nft.nft("list table inet nanobox"))
-                self.assertEqual(address_leases(self.daemon.seen_data()), [alive["id"]])
+                until("its rules are gone", lambda: dead["ip"] not in nft.nft("list table inet nanobox"))
+                until("its address is free", lambda: address_leases(self.daemon.seen_data()) == [alive["id"]])
                 self.assertEqual(self.reached(alive, WEB), {WEB: ALL})
                 self.daemon.settle()
 
@@ -177,7 +177,7 @@ class Restarts(NetworkCase):
         link = link_of(gone)
         self.client.call("DELETE", f"/sandboxes/{gone['id']}")
         until("its link is gone", lambda: link not in vm_links())
-        self.assertNotIn(gone["ip"], nft.nft("list table inet nanobox"))
+        until("its rules are gone", lambda: gone["ip"] not in nft.nft("list table inet nanobox"))
         self.assertIn(stays["ip"], nft.nft("list table inet nanobox"))
 
     def test_a_paused_one_of_a_daemon_that_was_killed_comes_back(self):
