@@ -98,13 +98,17 @@ Result<SigningRequest> SigningRequest::from_pem(std::string_view pem) {
 
 Result<CertificateAuthority> CertificateAuthority::open_or_make(const std::filesystem::path& data, WallTime now) {
   const auto folder = data / "ca";
-  if (std::filesystem::exists(folder)) return open(folder);
-  const auto half = data / "ca.half";
   std::error_code wrong;
+  const bool is_there = std::filesystem::exists(folder, wrong);
+  if (wrong) return fail(errno_error(wrong.value(), "look for", folder));
+  if (is_there) return open(folder);
+  const auto half = data / "ca.half";
   std::filesystem::remove_all(half, wrong);
   if (wrong) return fail(errno_error(wrong.value(), "delete folder", half));
   auto made = NANOBOX_TRY(make(half, now));
   if (::rename(half.c_str(), folder.c_str()) != 0) return fail(errno_error(errno, "make folder", folder));
+  // Before anything is issued: the nodes would belong to a CA that is gone.
+  NANOBOX_TRY(flush_folder(data));
   return made;
 }
 

@@ -23,12 +23,6 @@ Result<void> write_all(int fd, std::string_view bytes, const std::filesystem::pa
   return {};
 }
 
-Result<void> flush_folder(const std::filesystem::path& folder) {
-  const UniqueFd open(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!open || ::fsync(open.get()) != 0) return fail(errno_error(errno, "flush folder", folder));
-  return {};
-}
-
 tl::unexpected<Error> unreadable(const std::filesystem::path& file, std::string reason, std::string mend) {
   return fail({.code = ErrorCode::file_unreadable,
                .attempted = "read",
@@ -62,6 +56,12 @@ Result<void> make_private_folder(const std::filesystem::path& folder) {
   if (made) return fail(errno_error(made.value(), "make folder", folder.parent_path()));
   if ((::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) || ::chmod(folder.c_str(), 0700) != 0)
     return fail(errno_error(errno, "make folder", folder));
+  return {};
+}
+
+Result<void> flush_folder(const std::filesystem::path& folder) {
+  const UniqueFd open(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!open || ::fsync(open.get()) != 0) return fail(errno_error(errno, "flush folder", folder));
   return {};
 }
 
