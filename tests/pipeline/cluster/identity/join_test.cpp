@@ -297,7 +297,7 @@ TEST_CASE("bytes that are no TLS, no message or too much neither stop the server
   CHECK(join(cluster.order(cluster.token()), soon()));
 }
 
-TEST_CASE("slow clients are cut at the server's deadline, whatever they trickle", "[join]") {
+TEST_CASE("silent clients are cut at the server's deadline, and others get their turn", "[join]") {
   Cluster cluster(200ms, 0ms, 2);
   const auto began = std::chrono::steady_clock::now();
   auto silent = tcp_connect(cluster.server->address(), soon()).value();  // no handshake
