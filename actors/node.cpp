@@ -5,7 +5,7 @@
 #include <caf/scoped_actor.hpp>
 #include <set>
 
-#include "actors/cluster/messages.hpp"
+#include "actors/cluster/concerns.hpp"
 #include "actors/disk_keeper.hpp"
 #include "actors/ext4_builder.hpp"
 #include "actors/image_puller.hpp"
@@ -112,6 +112,7 @@ ActorSystemConfig::ActorSystemConfig() {
   add_message_types<caf::id_block::nanobox>();
   add_message_types<caf::id_block::nanobox_cluster>();
   add_message_types<caf::id_block::nanobox_admission>();
+  add_message_types<caf::id_block::nanobox_faces>();
   // The default, work stealing, polls: 5 % of a core when idle.
   set("scheduler.policy", caf::atom("sharing"));
 }

@@ -105,3 +105,8 @@ using TemplateDirectoryActor = caf::typed_actor<
     caf::reacts_to<news_atom, std::string, std::uint64_t, NodeNews>>;
 
 }  // namespace nanobox
+
+CAF_BEGIN_TYPE_ID_BLOCK(nanobox_faces, caf::id_block::nanobox_admission::end)
+CAF_ADD_TYPE_ID(nanobox_faces, (nanobox::NodeFaceActor))
+CAF_ADD_TYPE_ID(nanobox_faces, (nanobox::NodeInboxActor))
+CAF_END_TYPE_ID_BLOCK(nanobox_faces)

@@ -13,8 +13,8 @@ using ProofCheck = std::function<Result<void>(const NodeHello& hello, const std:
 
 struct NodeDoorState {
   static inline const char* name = "node_door";
-  NodeRegistryActor nodes;
   ProofCheck check;
+  NodeRegistryActor nodes;
   std::map<caf::actor_addr, std::string> challenges;  ///< by who was asked; each is good for one answer
 };
 

@@ -19,14 +19,15 @@ BootRequest request_of(const SandboxOrder& order) {
 /// Answers once the control plane has been told what changed.
 template <class Promise, class... Value>
 void answer(Self self, Promise promise, Value... value) {
-  const auto deliver = [promise, value...]() mutable {
+  const auto deliver = [promise, value...] {
+    auto to = promise;
     if constexpr (sizeof...(Value) == 0)
-      deliver_done(promise);
+      deliver_done(to);
     else
-      promise.deliver(std::move(value)...);
+      to.deliver(value...);
   };
   self->request(self->state.link, kFlushDeadline, flush_atom_v)
-      .then(deliver, [deliver](caf::error&) mutable { deliver(); });
+      .then(deliver, [deliver](caf::error&) { deliver(); });
 }
 
 template <class T, class Handle, class... Message>

@@ -92,7 +92,8 @@ caf::result<Admission> let_in(Self self, NodeHello& hello, const NodeFaceActor& 
     self->send_exit(open->second.session, caf::exit_reason::user_shutdown);
     state.connections.erase(open);
   }
-  NodeStatus node = known ? *known : NodeStatus{.joined_at = wall_now()};
+  NodeStatus node = known ? *known : NodeStatus{};
+  if (!known) node.joined_at = wall_now();
   node.node_id = hello.node_id;
   node.epoch = std::max(node.epoch, hello.epoch) + 1;
   node.version = hello.version;
@@ -187,7 +188,10 @@ Result<NodeStatus> join(Self self, const std::string& node_id, const std::string
                  .reason = "another node has that id",
                  .mend = "give it another one ([agent] node_id), or remove the other: DELETE /api/v1/nodes/" + node_id});
   if (known) return *known;
-  NodeStatus node{.node_id = node_id, .key_digest = key_digest, .joined_at = wall_now()};
+  NodeStatus node;
+  node.node_id = node_id;
+  node.key_digest = key_digest;
+  node.joined_at = wall_now();
   node.reason = "it has not connected yet";
   node.subnet_part = to_string(NANOBOX_TRY(free_subnet_part(self)));
   NANOBOX_TRY(store(self, node));

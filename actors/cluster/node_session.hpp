@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 
+#include "actors/boards.hpp"
 #include "actors/cluster/concerns.hpp"
 
 namespace nanobox {

@@ -498,7 +498,10 @@ void flush(Self self) {
       change.owner = known->second.owner;
       change.value = to_record(PlacedSandbox{.sandbox = known->second});
     } else if (const auto left = state.given_up.find(id); left != state.given_up.end()) {
-      change.value = to_record(PlacedSandbox{.sandbox = {.id = id, .node_id = left->second}, .given_up = true});
+      PlacedSandbox placed{.sandbox = {}, .given_up = true};
+      placed.sandbox.id = id;
+      placed.sandbox.node_id = left->second;
+      change.value = to_record(placed);
     }
     changes.push_back(std::move(change));
   }

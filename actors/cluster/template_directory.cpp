@@ -198,9 +198,13 @@ caf::result<void> remove(Self self, const std::string& owner, const std::string&
   auto promise = self->make_response_promise<void>();
   const auto open = std::make_shared<std::size_t>(1);
   const auto failure = std::make_shared<std::optional<caf::error>>();
-  const auto one_done = [self, key, promise, open, failure]() mutable {
+  const auto one_done = [self, key, to = promise, open, failure] {
+    auto promise = to;
     if (--*open != 0) return;
-    if (*failure) return promise.deliver(**failure);
+    if (*failure) {
+      promise.deliver(**failure);
+      return;
+    }
     auto& state = self->state;
     state.removed[key] = wall_now();
     if (auto noted = put_record(*state.control->store, kRemovedTemplateKind, key, "", to_rfc3339(wall_now())); !noted)
@@ -213,8 +217,8 @@ caf::result<void> remove(Self self, const std::string& owner, const std::string&
     if (!is_connected(self, node_id)) continue;
     ++*open;
     self->request(state.nodes.at(node_id).session, kAskDeadline, remove_atom_v, owner, name, force)
-        .then([one_done]() mutable { one_done(); },
-              [one_done, failure](caf::error& error) mutable {
+        .then([one_done] { one_done(); },
+              [one_done, failure](caf::error& error) {
                 const auto why = from_caf(error, "remove template");
                 if (why.code != ErrorCode::template_not_found && why.code != ErrorCode::node_lost)
                   *failure = std::move(error);
