@@ -4,13 +4,12 @@
 
 namespace nanobox {
 
-ChunkWriter::ChunkWriter(PartialArtifact& partial, std::size_t buffers)
-    : partial_(partial), stored_bytes_(partial.verified_bytes()) {
+ChunkWriter::ChunkWriter(PartialArtifact& partial, std::size_t threads, std::size_t buffers) : partial_(partial) {
   for (std::size_t i = 0; i < buffers; ++i) {
     buffers_.push_back(std::make_unique_for_overwrite<std::byte[]>(kArtifactChunkBytes));
     free_.push_back(buffers_.back().get());
   }
-  thread_ = std::thread([this] { run(); });
+  for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
 }
 
 ChunkWriter::~ChunkWriter() {
@@ -18,8 +17,8 @@ ChunkWriter::~ChunkWriter() {
     const std::lock_guard lock(mutex_);
     ending_ = true;
   }
-  given_.notify_one();
-  thread_.join();
+  given_.notify_all();
+  for (auto& thread : threads_) thread.join();
 }
 
 Result<std::byte*> ChunkWriter::acquire() {
@@ -46,6 +45,11 @@ Result<void> ChunkWriter::finish() {
   return {};
 }
 
+std::uint64_t ChunkWriter::stored_bytes() const {
+  const std::lock_guard lock(mutex_);
+  return partial_.verified_bytes();
+}
+
 void ChunkWriter::run() {
   std::unique_lock lock(mutex_);
   for (;;) {
@@ -55,10 +59,10 @@ void ChunkWriter::run() {
     jobs_.pop_front();
     if (!error_) {
       lock.unlock();
-      auto stored = partial_.store(job.chunk, {job.buffer, job.bytes});
-      if (stored) stored_bytes_.fetch_add(job.bytes, std::memory_order_relaxed);
+      auto stored = partial_.write(job.chunk, {job.buffer, job.bytes});
       lock.lock();
-      if (!stored) error_ = std::move(stored).error();
+      if (stored) stored = partial_.mark(job.chunk);
+      if (!stored && !error_) error_ = std::move(stored).error();
     }
     free_.push_back(job.buffer);
     taken_.notify_one();

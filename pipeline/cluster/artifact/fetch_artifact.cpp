@@ -14,7 +14,7 @@ namespace nanobox {
 
 namespace {
 
-constexpr std::size_t kBuffers = 4;
+constexpr std::size_t kThreads = 2, kBuffers = 4;
 
 tl::unexpected<Error> bad_source(const std::string& artifact, std::string reason) {
   return fail({.code = ErrorCode::peer_untrusted,
@@ -98,7 +98,7 @@ Result<std::vector<std::string>> order_of(const ArtifactManifest& manifest, cons
   std::vector<std::string> names;
   for (const auto& file : manifest.files) names.push_back(file.name);
   if (request.files.empty()) {
-    std::ranges::stable_partition(names, [](const auto& name) { return !name.ends_with(".json"); });
+    std::stable_partition(names.begin(), names.end(), [](const auto& name) { return !name.ends_with(".json"); });
     return names;
   }
   if (!std::ranges::is_permutation(names, request.files))
@@ -190,7 +190,7 @@ Result<FetchedArtifact> fetch(ByteStream& stream, const FetchRequest& request, c
   ChunkTransfer transfer(stream, request, partial);
   Result<void> moved;
   {
-    ChunkWriter writer(partial, kBuffers);
+    ChunkWriter writer(partial, kThreads, kBuffers);
     moved = transfer.run(writer, total, stop);
   }
   NANOBOX_TRY(std::move(moved));

@@ -155,7 +155,7 @@ Result<void> PartialArtifact::check_space() const {
   return {};
 }
 
-Result<void> PartialArtifact::store(std::size_t index, std::span<const std::byte> data) {
+Result<void> PartialArtifact::write(std::size_t index, std::span<const std::byte> data) const {
   const auto& chunk = chunks_[index];
   const auto& file = manifest_.files[chunk.file];
   if (data.size() != chunk.bytes || chunk_digest(data) != file.digests[chunk.digest])
@@ -164,12 +164,15 @@ Result<void> PartialArtifact::store(std::size_t index, std::span<const std::byte
                  .subject = name_of(manifest_, chunk),
                  .reason = "what the node sent is not what its manifest says",
                  .mend = "fetch it from another node"});
-  NANOBOX_TRY(write_chunk(files_[chunk.file].get(), file, chunk, data.data()));
+  return write_chunk(files_[chunk.file].get(), file, chunk, data.data());
+}
+
+Result<void> PartialArtifact::mark(std::size_t index) {
   auto& bits = verified_[index / 8];
   bits = static_cast<std::uint8_t>(bits | 1U << (index % 8));
   if (::pwrite(record_.get(), &bits, 1, static_cast<off_t>(record_head_bytes_ + index / 8)) != 1)
     return fail(errno_error(errno, "write", path_ / kRecord));
-  verified_bytes_ += chunk.bytes;
+  verified_bytes_ += chunks_[index].bytes;
   return {};
 }
 

@@ -25,12 +25,14 @@ public:
   /// Data of chunks verified so far, in bytes.
   std::uint64_t verified_bytes() const { return verified_bytes_; }
 
-  /// Verifies the data of chunks()[chunk], all of it, writes it and records that.
+  /// Verifies the data of chunks()[chunk], all of it, and writes it. Threads may do so at once, each another chunk.
   /// @errors digest_mismatch: names the chunk · disk_full · io_failed
-  Result<void> store(std::size_t chunk, std::span<const std::byte> data);
+  Result<void> write(std::size_t chunk, std::span<const std::byte> data) const;
+  /// Records that the chunk is written. One thread at a time. @errors disk_full · io_failed
+  Result<void> mark(std::size_t chunk);
 
-  /// All chunks are stored: gives each file its mode and moves it into `destination` (on the same file system), in that
-  /// order; the folder is gone then. @param order  all names of the manifest
+  /// All chunks are written and marked: gives each file its mode and moves it into `destination` (on the same file
+  /// system), in that order; the folder is gone then. @param order  all names of the manifest
   /// @param durable  survives a crash of the machine @errors disk_full · io_failed
   Result<void> publish(const std::filesystem::path& destination, const std::vector<std::string>& order, bool durable);
 
