@@ -113,7 +113,11 @@ inline FetchRequest request_to(const Folder& folder) {
 class Serving {
 public:
   explicit Serving(const ArtifactCatalogue& catalogue) : Serving(catalogue, connected_sockets()) {}
-  ~Serving() { end(); }
+  /// Whether or not the client has read all.
+  ~Serving() {
+    stream.cut();
+    if (thread_.joinable()) thread_.join();
+  }
   /// Waits for the server. @returns how it ended
   Result<void> end() {
     if (thread_.joinable()) {
