@@ -82,14 +82,14 @@ void opened(Self self, const GuestStream& stream) {
 
 }  // namespace
 
-ExecCollectorActor::behavior_type exec_collector(Self self, const SharedServices& services, NodeAgentActor node_agent,
+ExecCollectorActor::behavior_type exec_collector(Self self, const SpoolPlace& spools, GuestAccessActor guests,
                                                  std::string sandbox_id, ExecCommand command) {
   auto& state = self->state;
   // Without one its stdin is empty, and closed all the same.
   state.stdin_feed.emplace(std::move(command.stdin_bytes).value_or(""));
   state.request = std::move(command.request);
   const auto spool = [&] {
-    return std::make_shared<OutputSpool>(services->spool_folder, services->spool_budget, command.max_output_bytes);
+    return std::make_shared<OutputSpool>(spools.folder, spools.budget, command.max_output_bytes);
   };
   state.outcome.stdout_spool = spool();
   state.outcome.stderr_spool = spool();
@@ -131,10 +131,10 @@ ExecCollectorActor::behavior_type exec_collector(Self self, const SharedServices
         finish_if_done(self);
       },
       [self](failed_atom, const Error& error) { give_up(self, error); },
-      [self, node_agent, sandbox_id](exec_atom) -> caf::result<ExecOutcome> {
+      [self, guests, sandbox_id](exec_atom) -> caf::result<ExecOutcome> {
         auto& state = self->state;
         state.promise = self->make_response_promise<ExecOutcome>();
-        self->request(node_agent, kOpenDeadline, open_atom_v, sandbox_id, StreamRequest(state.request),
+        self->request(guests, kOpenDeadline, open_atom_v, sandbox_id, StreamRequest(state.request),
                       StreamSink(self))
             .then([self](const GuestStream& stream) { opened(self, stream); },
                   [self](caf::error& error) { give_up(self, from_caf(error, "run a command")); });

@@ -3,8 +3,7 @@
 #include <memory>
 #include <optional>
 
-#include "actors/concerns.hpp"
-#include "actors/services.hpp"
+#include "actors/guest_access.hpp"
 #include "actors/stdin_feed.hpp"
 #include "pipeline/boot/output_spool.hpp"
 
@@ -32,7 +31,7 @@ struct ExecCollectorState {
 
 /// Told to exit (the client left), it ends the command.
 ExecCollectorActor::behavior_type exec_collector(ExecCollectorActor::stateful_pointer<ExecCollectorState> self,
-                                                 const SharedServices& services, NodeAgentActor node_agent,
+                                                 const SpoolPlace& spools, GuestAccessActor guests,
                                                  std::string sandbox_id, ExecCommand command);
 
 }  // namespace nanobox

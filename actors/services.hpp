@@ -8,6 +8,7 @@
 #include "actors/boards.hpp"
 #include "config/ipv4_subnet.hpp"
 #include "config/settings.hpp"
+#include "pipeline/boot/output_spool.hpp"
 #include "pipeline/boot/vmm/driver.hpp"
 #include "pipeline/warmup/source/blob_cache.hpp"
 #include "pipeline/warmup/types.hpp"
@@ -16,7 +17,6 @@ namespace nanobox {
 
 class RecordStore;
 class NodeStore;
-class SpoolBudget;
 class WindowGate;
 class SnapshotStore;
 class NodeNetwork;
@@ -40,8 +40,7 @@ struct Services {
   std::string kernel_digest;
   Settings::Pool pool;
   std::filesystem::path kernel;        ///< empty: none found
-  std::filesystem::path spool_folder;  ///< where large outputs are kept until they are sent
-  std::shared_ptr<SpoolBudget> spool_budget;
+  SpoolPlace spools;                   ///< of the outputs of commands
   std::string boot_args;
   std::uint64_t min_free_mb = 1024;
   double disk_overcommit = 4.0;

@@ -143,7 +143,8 @@ ExecCommand command_of(std::vector<std::string> argv, std::chrono::milliseconds 
 template <class Then>
 void run_in(Self self, const std::string& vm_id, ExecCommand command, Then then) {
   auto collector =
-      self->spawn(exec_collector, self->state.services, self->state.concerns.node_agent, vm_id, std::move(command));
+      self->spawn(exec_collector, self->state.services->spools,
+                  caf::actor_cast<GuestAccessActor>(self->state.concerns.node_agent), vm_id, std::move(command));
   self->request(collector, kPrimeDeadline + kEndDeadline, exec_atom_v)
       .then(
           [then](const ExecOutcome& outcome) { then(Result<ExecOutcome>(outcome)); },

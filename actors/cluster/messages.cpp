@@ -32,8 +32,8 @@ caf::error members(F& f, NodeHello& x) {
 
 template <class F>
 caf::error members(F& f, NodeBeat& x) {
-  auto& [ready, reason, disk_free_mb, cache_bytes, snapshot_bytes] = x;
-  return f(ready, reason, disk_free_mb, cache_bytes, snapshot_bytes);
+  auto& [ready, reason, disk_free_mb, cache_bytes, snapshot_bytes, templates] = x;
+  return f(ready, reason, disk_free_mb, cache_bytes, snapshot_bytes, templates);
 }
 
 template <class F>

@@ -38,9 +38,8 @@ std::uint64_t allocated_below(const fs::path& folder, std::set<std::pair<dev_t, 
 
 }  // namespace
 
-std::optional<Error> node_problem(const Services& services) {
-  if (!services.driver) return services.driver_problem;
-  for (const auto& health : services.boards->concerns.all()) {
+std::optional<Error> unsteady_concern(const Boards& boards) {
+  for (const auto& health : boards.concerns.all()) {
     if (!health->unsteady_until || *health->unsteady_until < std::chrono::steady_clock::now()) continue;
     return Error{
         .code = ErrorCode::not_ready,
@@ -50,6 +49,11 @@ std::optional<Error> node_problem(const Services& services) {
         .mend = "the log says more"};
   }
   return std::nullopt;
+}
+
+std::optional<Error> node_problem(const Services& services) {
+  if (!services.driver) return services.driver_problem;
+  return unsteady_concern(*services.boards);
 }
 
 void measure_usage(const Services& services, NodeBeat& beat) {
@@ -65,6 +69,7 @@ void judge_readiness(const Services& services, NodeBeat& beat) {
   const auto problem = node_problem(services);
   beat.ready = !problem;
   beat.reason = problem ? describe(*problem) : "";
+  beat.templates = services.boards->templates.all().size();
 }
 
 NodeCapacity capacity_of(const Services& services) {

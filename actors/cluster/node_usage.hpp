@@ -5,6 +5,8 @@
 
 namespace nanobox {
 
+/// What dies again and again, if anything does.
+std::optional<Error> unsteady_concern(const Boards& boards);
 /// Why the node cannot do its work now, if so.
 std::optional<Error> node_problem(const Services& services);
 

@@ -6,16 +6,28 @@
 #include <memory>
 #include <stop_token>
 
-#include "actors/node.hpp"
+#include "actors/cluster/control_plane.hpp"
 #include "http/idempotency.hpp"
 #include "http/router.hpp"
 
 namespace nanobox::http {
 
+/// What a new node needs to join.
+struct Invitation {
+  std::string token;
+  WallTime expires_at{};
+  std::string join_addr;  ///< as the nodes reach it, as far as this server knows
+};
+
 /// What the resources stand on. Outlives the server.
 struct Api {
   caf::actor_system& system;
-  Node node;
+  ControlPlane plane;
+  ImageSourceSettings image_sources = {};  ///< what image names are checked against
+  SpoolPlace spools = {};                  ///< of the outputs of commands
+  SharedServices local = {};               ///< of the node in this process; null: it has none
+  /// Makes a token with which a node joins, for so long; null: this server takes no nodes.
+  std::function<Result<Invitation>(std::chrono::seconds)> invite = {};
   std::shared_ptr<Idempotency> idempotency;
   std::string default_network_mode = "isolated";
   std::filesystem::path embedded_images;  ///< OCI layouts that come with the program, by name; empty: none
@@ -23,8 +35,9 @@ struct Api {
   std::atomic<bool> ready{true};
   std::stop_source stopping = {};  ///< requested when the server begins to stop: endless streams end then
 
-  const Boards& boards() const { return *node.services->boards; }
-  Boards& boards() { return *node.services->boards; }
+  GuestAccessActor guests() const { return caf::actor_cast<GuestAccessActor>(plane.guests); }
+  const Boards& boards() const { return *plane.control->boards; }
+  Boards& boards() { return *plane.control->boards; }
 };
 
 /// Each adds the routes of one resource (api.md). `api` must outlive the router.

@@ -2,7 +2,7 @@
 
 #include <caf/event_based_actor.hpp>
 
-#include "actors/concerns.hpp"
+#include "actors/guest_access.hpp"
 
 namespace nanobox::http {
 
@@ -21,7 +21,7 @@ struct ClientState {
 };
 using Self = ClientActor::stateful_pointer<ClientState>;
 
-void open(Self self, const NodeAgentActor& agent, const std::string& sandbox_id, StreamRequest request) {
+void open(Self self, const GuestAccessActor& agent, const std::string& sandbox_id, StreamRequest request) {
   self->request(agent, kOpenDeadline, open_atom_v, sandbox_id, std::move(request), StreamSink(self))
       .then(
           [self](const GuestStream& stream) {
@@ -32,7 +32,7 @@ void open(Self self, const NodeAgentActor& agent, const std::string& sandbox_id,
           [self](caf::error& error) { self->state.client->on_failed(from_caf(error, "reach the sandbox")); });
 }
 
-ClientActor::behavior_type guest_client(Self self, NodeAgentActor agent, std::string sandbox_id, StreamRequest request,
+ClientActor::behavior_type guest_client(Self self, GuestAccessActor agent, std::string sandbox_id, StreamRequest request,
                                         std::shared_ptr<std::unique_ptr<GuestClient>> client) {
   auto& state = self->state;
   state.client = std::move(*client);
@@ -68,7 +68,7 @@ void GuestClient::Post::operator()(std::function<void()> work) const {
 }
 
 void start_guest_client(Api& api, std::string sandbox_id, StreamRequest request, std::unique_ptr<GuestClient> client) {
-  api.system.spawn(guest_client, api.node.node_agent, std::move(sandbox_id), std::move(request),
+  api.system.spawn(guest_client, api.guests(), std::move(sandbox_id), std::move(request),
                    std::make_shared<std::unique_ptr<GuestClient>>(std::move(client)));
 }
 

@@ -16,7 +16,7 @@ constexpr std::string_view kPlain = "text/plain; charset=utf-8";
 struct FollowerState {
   static inline const char* name = "console_follower";
   std::optional<Stream> stream;
-  NodeAgentActor agent;
+  GuestAccessActor agent;
   std::string sandbox_id;
 };
 using FollowerSelf = caf::stateful_actor<FollowerState>*;
@@ -41,7 +41,7 @@ void follow_from(FollowerSelf self, std::uint64_t offset) {
           });
 }
 
-caf::behavior console_follower(FollowerSelf self, NodeAgentActor agent, std::string sandbox_id,
+caf::behavior console_follower(FollowerSelf self, GuestAccessActor agent, std::string sandbox_id,
                                std::shared_ptr<Responder> responder) {
   auto& state = self->state;
   state.agent = std::move(agent);
@@ -99,11 +99,11 @@ void send_logs(Api& api, const Request& request, Responder responder) {
     return start_guest_client(api, id, LogRequest{.follow = follow}, std::move(client));
   }
   if (follow) {
-    api.system.spawn(console_follower, api.node.node_agent, id, std::make_shared<Responder>(std::move(responder)));
+    api.system.spawn(console_follower, api.guests(), id, std::make_shared<Responder>(std::move(responder)));
     return;
   }
   ask_actor<std::string>(
-      api, std::make_shared<Responder>(std::move(responder)), kShort, "read the console", api.node.node_agent,
+      api, std::make_shared<Responder>(std::move(responder)), kShort, "read the console", api.guests(),
       [](Responder& to, const std::string& text) { to.send_bytes(200, kPlain, text); }, console_atom_v, id);
 }
 

@@ -66,17 +66,22 @@ Result<BootRequest> read_create(Api& api, const Request& request) {
 }
 
 void create(Api& api, const Request& request, Responder responder) {
+  if (auto known = check_query(request, {"dry_run"}); !known) return responder.send_problem(known.error());
   auto boot = read_create(api, request);
   if (!boot) return responder.send_problem(boot.error());
+  if (request.query_parameter("dry_run") == "1")
+    return ask_actor<std::string>(
+        api, std::make_shared<Responder>(std::move(responder)), kShort, "place a sandbox", api.plane.sandboxes,
+        [](Responder& to, const std::string& placement) { to.send(200, placement); }, place_atom_v, std::move(*boot));
   boot->sandbox.id = make_id("sb");
   const auto id = boot->sandbox.id;
   auto shared = std::make_shared<Responder>(std::move(responder));
-  shared->on_disconnect([registry = api.node.sandboxes, id] { caf::anon_send(registry, cancel_atom_v, id); });
+  shared->on_disconnect([registry = api.plane.sandboxes, id] { caf::anon_send(registry, cancel_atom_v, id); });
   const auto begin = [&api, shared, boot = std::move(*boot)](const Result<void>& noted) {
     if (!noted) return shared->send_problem(noted.error());
     ask_actor<Sandbox>(
-        api, shared, kCreate, "create a sandbox", api.node.sandboxes,
-        [registry = api.node.sandboxes](Responder& to, const Sandbox& sandbox) {
+        api, shared, kCreate, "create a sandbox", api.plane.sandboxes,
+        [registry = api.plane.sandboxes](Responder& to, const Sandbox& sandbox) {
           // A client that left while its sandbox was being made does not know its id.
           if (!to.connected()) caf::anon_send(registry, remove_atom_v, sandbox.id);
           to.send(201, to_json(sandbox));
@@ -129,7 +134,7 @@ void keep_alive(Api& api, const Request& request, Responder responder) {
   body.finish();
   if (auto fine = complaints.result(); !fine) return responder.send_problem(fine.error());
   ask_actor<Sandbox>(
-      api, std::make_shared<Responder>(std::move(responder)), kShort, "keep the sandbox alive", api.node.sandboxes,
+      api, std::make_shared<Responder>(std::move(responder)), kShort, "keep the sandbox alive", api.plane.sandboxes,
       [](Responder& to, const Sandbox& kept) {
         to.send(200, "{\"expires_at\":\"" + to_rfc3339(kept.expires_at.value_or(WallTime{})) + "\"}");
       },
@@ -158,7 +163,7 @@ void change_network(Api& api, const Request& request, Responder responder) {
   if (!asked) return responder.send_problem(asked.error());
   ask_actor<Sandbox>(
       api, std::make_shared<Responder>(std::move(responder)), kShort, "change the sandbox's network",
-      api.node.sandboxes, [](Responder& to, const Sandbox& changed) { to.send(200, to_json(changed)); }, network_atom_v,
+      api.plane.sandboxes, [](Responder& to, const Sandbox& changed) { to.send(200, to_json(changed)); }, network_atom_v,
       asked->first, asked->second);
 }
 
@@ -168,7 +173,7 @@ void change_state(Api& api, const Request& request, Responder responder, const s
   const auto asked = read_for_sandbox(api, request, [](json::ObjectReader&) { return true; });
   if (!asked) return responder.send_problem(asked.error());
   ask_actor<Sandbox>(
-      api, std::make_shared<Responder>(std::move(responder)), kPause, attempted, api.node.sandboxes,
+      api, std::make_shared<Responder>(std::move(responder)), kPause, attempted, api.plane.sandboxes,
       [](Responder& to, const Sandbox& sandbox) { to.send(200, to_json(sandbox)); }, atom, asked->first);
 }
 
@@ -196,7 +201,7 @@ void fork(Api& api, const Request& request, Responder responder) {
   });
   if (!asked) return responder.send_problem(asked.error());
   ask_actor<Forked>(
-      api, std::make_shared<Responder>(std::move(responder)), kCopy, "fork the sandbox", api.node.sandboxes,
+      api, std::make_shared<Responder>(std::move(responder)), kCopy, "fork the sandbox", api.plane.sandboxes,
       [](Responder& to, const Forked& forked) { to.send(201, forked_json(forked)); }, fork_atom_v, asked->first,
       asked->second);
 }
@@ -206,7 +211,7 @@ void snapshot(Api& api, const Request& request, Responder responder) {
   if (!asked) return responder.send_problem(asked.error());
   ask_actor<Template>(
       api, std::make_shared<Responder>(std::move(responder)), kCopy, "make a template of the sandbox",
-      api.node.sandboxes, [](Responder& to, const Template& made) { to.send(201, to_json(made, 0)); }, snapshot_atom_v,
+      api.plane.sandboxes, [](Responder& to, const Template& made) { to.send(201, to_json(made, 0)); }, snapshot_atom_v,
       asked->first, asked->second);
 }
 
@@ -234,7 +239,7 @@ void add_sandbox_routes(Router& router, Api& api) {
     const auto sandbox = sandbox_of(api, request);
     if (!sandbox) return responder.send_problem(sandbox.error());
     ask_actor<void>(
-        api, std::make_shared<Responder>(std::move(responder)), kRemove, "end the sandbox", api.node.sandboxes,
+        api, std::make_shared<Responder>(std::move(responder)), kRemove, "end the sandbox", api.plane.sandboxes,
         [](Responder& to) { to.send(204); }, remove_atom_v, (*sandbox)->id);
   });
   router.add(Method::post, "/api/v1/sandboxes/{id}/keepalive",

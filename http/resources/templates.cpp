@@ -231,14 +231,14 @@ void warm_up(Api& api, Request request, Responder responder) {
   auto warmup = read_warmup(request);
   if (warmup) prefer_embedded(api, warmup->image.image);
   if (warmup)
-    if (auto named = check_image_name(api.node.services->image_sources, warmup->image.image); !named)
+    if (auto named = check_image_name(api.image_sources, warmup->image.image); !named)
       warmup = fail(named.error());
   if (!warmup) {
     responder.send_problem(warmup.error());
     return;
   }
   ask_actor<WarmupAnswer>(
-      api, std::make_shared<Responder>(std::move(responder)), kWarmupAnswer, "warm up", api.node.templates,
+      api, std::make_shared<Responder>(std::move(responder)), kWarmupAnswer, "warm up", api.plane.templates,
       [](Responder& to, const WarmupAnswer& answer) {
         json::Writer json;
         json.begin_object()
@@ -291,7 +291,7 @@ void add_template_routes(Router& router, Api& api) {
     const auto entry = template_of(api, request);
     if (!entry) return responder.send_problem(entry.error());
     ask_actor<void>(
-        api, std::make_shared<Responder>(std::move(responder)), kRemove, "remove template", api.node.templates,
+        api, std::make_shared<Responder>(std::move(responder)), kRemove, "remove template", api.plane.templates,
         [](Responder& to) { to.send(204); }, remove_atom_v, request.owner, (*entry)->name,
         request.query_parameter("force") == "1");
   });

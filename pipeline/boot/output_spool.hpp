@@ -61,4 +61,10 @@ private:
   bool truncated_ = false;
 };
 
+/// Where outputs are kept that are too large for memory.
+struct SpoolPlace {
+  std::filesystem::path folder;
+  std::shared_ptr<SpoolBudget> budget;
+};
+
 }  // namespace nanobox

@@ -52,6 +52,7 @@ struct NodeBeat {
   std::uint64_t disk_free_mb = 0;
   std::uint64_t cache_bytes = 0;
   std::uint64_t snapshot_bytes = 0;
+  std::uint64_t templates = 0;
 };
 
 /// What changed on a node since it last told.

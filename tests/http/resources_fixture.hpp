@@ -42,7 +42,7 @@ struct StandIn {
   }
 };
 
-inline SandboxRegistryActor::behavior_type stand_in_registry(SandboxRegistryActor::pointer,
+inline SandboxDirectoryActor::behavior_type stand_in_sandboxes(SandboxDirectoryActor::pointer,
                                                              std::shared_ptr<StandIn> stand_in,
                                                              std::shared_ptr<Boards> boards) {
   const auto with_status = [boards](const std::string& id, SandboxStatus status) {
@@ -86,16 +86,21 @@ inline SandboxRegistryActor::behavior_type stand_in_registry(SandboxRegistryActo
         made.status = TemplateStatus::ready;
         return stand_in->answer("snapshot " + id + " " + name, made);
       },
-      [](ended_atom, const RunRecord&, const Sandbox&) {},
-      [](ended_atom, const std::string&, const std::string&) {},
+      [=](place_atom, const BootRequest& request) {
+        return stand_in->answer("place", "{\"node_id\":\"here\",\"template\":\"" + request.sandbox.template_name + "\"}");
+      },
+      [](hello_atom, const NodeStatus&, const NodeSessionActor&, const std::vector<Sandbox>&,
+         const std::vector<Template>&) { return std::vector<std::string>(); },
+      [](node_atom, const NodeStatus&) {},
+      [](lost_atom, const std::string&, std::uint64_t, const std::string&) {},
+      [](news_atom, const std::string&, std::uint64_t, const NodeNews&) {},
+      [](remove_atom, const std::string&, bool) {},
+      [](flush_atom) {},
       [](tick_atom) {},
-      [](end_atom, const std::string&) {},
-      [](adopt_atom) -> caf::result<void> { return caf::unit; },
-      [](drain_atom, const std::string&) -> caf::result<void> { return caf::unit; },
   };
 }
 
-inline TemplateRegistryActor::behavior_type stand_in_templates(TemplateRegistryActor::pointer,
+inline TemplateDirectoryActor::behavior_type stand_in_templates(TemplateDirectoryActor::pointer,
                                                                std::shared_ptr<StandIn> stand_in) {
   return {
       [=](warmup_atom, const WarmupRequest& request) {
@@ -103,11 +108,11 @@ inline TemplateRegistryActor::behavior_type stand_in_templates(TemplateRegistryA
         return stand_in->answer(
             "warmup", WarmupAnswer{.name = request.name, .operation_id = "op-1", .status = TemplateStatus::queued});
       },
-      [](publish_atom, const WarmupCall&, const BuiltImage&) -> caf::result<Template> { return to_caf(kConflict); },
       [](remove_atom, const std::string&, const std::string&, bool) -> caf::result<void> { return caf::unit; },
-      [](publish_atom, const Template& entry) -> caf::result<Template> { return entry; },
-      [](ended_atom, const RunRecord&, const Template&) {},
-      [](drain_atom) -> caf::result<void> { return caf::unit; },
+      [](hello_atom, const NodeStatus&, const NodeSessionActor&, const std::vector<Template>&) {},
+      [](node_atom, const NodeStatus&) {},
+      [](lost_atom, const std::string&, std::uint64_t, const std::string&) {},
+      [](news_atom, const std::string&, std::uint64_t, const NodeNews&) {},
   };
 }
 
@@ -120,13 +125,16 @@ public:
     services->node_id = "here";
     services->boards = boards;
     services->driver_problem = kConflict;
-    Node node{};
-    node.services = services;
-    node.sandboxes = system_.spawn(stand_in_registry, stand_in, boards);
-    node.templates = system_.spawn(stand_in_templates, stand_in);
+    auto control = std::make_shared<ControlServices>();
+    control->boards = boards;
+    ControlPlane plane{};
+    plane.control = control;
+    plane.sandboxes = system_.spawn(stand_in_sandboxes, stand_in, boards);
+    plane.templates = system_.spawn(stand_in_templates, stand_in);
     services_ = services;
     api_.reset(new http::Api{.system = system_,
-                             .node = std::move(node),
+                             .plane = std::move(plane),
+                             .local = services,
                              .idempotency = std::make_shared<http::Idempotency>(std::make_shared<MemoryRows>()),
                              .embedded_images = {}});
     Template entry;
@@ -135,8 +143,13 @@ public:
     entry.rootfs.identity = "r";
     entry.status = TemplateStatus::ready;
     boards->templates.publish(template_key("admin", "web"), entry);
+    NodeStatus here;
+    here.node_id = "here";
+    here.state = NodeState::ready;
+    boards->nodes.publish(here.node_id, here);
     Sandbox sandbox;
     sandbox.id = "sb-1";
+    sandbox.node_id = "here";
     sandbox.owner = "admin";
     sandbox.template_name = "web";
     sandbox.status = SandboxStatus::running;
@@ -155,8 +168,8 @@ public:
   }
   ~Resources() {
     edge_.reset();
-    caf::anon_send_exit(api_->node.sandboxes, caf::exit_reason::user_shutdown);
-    caf::anon_send_exit(api_->node.templates, caf::exit_reason::user_shutdown);
+    caf::anon_send_exit(api_->plane.sandboxes, caf::exit_reason::user_shutdown);
+    caf::anon_send_exit(api_->plane.templates, caf::exit_reason::user_shutdown);
   }
 
   struct Json {

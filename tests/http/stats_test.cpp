@@ -19,10 +19,12 @@ TEST_CASE_METHOD(Resources, "every state of a sandbox is counted", "[http][resou
 
 TEST_CASE_METHOD(Resources, "pools are the admin's and their owner's to see", "[http][resources]") {
   PoolState pool{.owner = "admin", .template_name = "web", .ready = 1, .min_ready = 2, .max_ready = 4, .problem = ""};
-  boards->pools.publish("admin/web", pool);
+  auto here = *boards->nodes.find("here");
+  here.pools.push_back(pool);
   pool.owner = "ann";
   pool.problem = "the disk is full";
-  boards->pools.publish("ann/web", pool);
+  here.pools.push_back(pool);
+  boards->nodes.publish("here", here);
   const auto all = get("/stats");
   REQUIRE(all.size_of("/pools") == 2);
   CHECK(all.text.find(R"({"template":"web","ready":1,"min_ready":2,"max_ready":4})") != std::string::npos);

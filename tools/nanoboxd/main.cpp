@@ -26,6 +26,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::chrono::seconds kLocalNode{30};
+
 constexpr std::string_view kHelp = R"(nanoboxd - turns container images into microVM sandboxes
 
 Usage: nanoboxd [--config FILE] [--SECTION.KEY=VALUE ...]
@@ -111,8 +113,22 @@ Result<int> serve(LoadedSettings loaded) {
 
   ActorSystemConfig config;
   caf::actor_system system(config);
+  auto node = NANOBOX_TRY(start_node(system, services));
+  auto control = std::make_shared<ControlServices>();
+  control->version = NANOBOX_VERSION;
+  control->local_node_id = services->node_id;
+  control->subnet = settings.network.subnet;
+  control->store = control_store;
+  control->boards = std::make_shared<Boards>();
+  auto plane = NANOBOX_TRY(start_control_plane(system, control));
+  auto membership = join_node(system, node, local_door(system, plane), describe_node(*services, NANOBOX_VERSION), {});
+  NANOBOX_TRY(await_node(plane, services->node_id, kLocalNode));
   http::Api api{.system = system,
-                .node = NANOBOX_TRY(start_node(system, services)),
+                .plane = plane,
+                .image_sources = services->image_sources,
+                .spools = services->spools,
+                .local = services,
+                .invite = {},
                 .idempotency = std::make_shared<http::Idempotency>(control_store),
                 .default_network_mode = settings.network.default_mode,
                 .embedded_images = embedded_images};
@@ -150,7 +166,10 @@ Result<int> serve(LoadedSettings loaded) {
     return {};
   };
   const auto outcome = run();
-  stop_node(system, api.node, settings.agent.on_shutdown);
+  leave(system, membership);
+  api.plane = {};
+  stop_control_plane(system, plane);
+  stop_node(system, node, settings.agent.on_shutdown);
   if (services->network) services->network->stop();
   api.idempotency.reset();
   if (!outcome) return fail(outcome.error());

@@ -35,9 +35,6 @@ UidRange vmm_uids(const fs::path& data_folder) {
   return {.first = first + range * each, .last = first + range * each + each - 1};
 }
 
-/// What the outputs of all commands may take on disk until their answers are sent.
-constexpr std::uint64_t kSpoolBudget = std::uint64_t{1} << 30;
-
 Result<void> make_folder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
@@ -122,6 +119,22 @@ std::uint64_t memory_budget_mb() {
 
 }  // namespace
 
+SpoolPlace spool_place(const LoadedSettings& loaded) {
+  constexpr std::uint64_t budget = std::uint64_t{1} << 30;  // on disk, until the answers are sent
+  return {.folder = loaded.data_folder / "spool", .budget = std::make_shared<SpoolBudget>(budget)};
+}
+
+ImageSourceSettings image_sources(const Settings& settings) {
+  ImageSourceSettings sources;
+  sources.local_roots = settings.oci.local_roots;
+  sources.insecure_registries = settings.oci.insecure_registries;
+  sources.ca_file = settings.oci.ca_file;
+  sources.docker_config = settings.oci.docker_config;
+  for (const auto& entry : settings.oci.credentials)
+    sources.credentials.push_back({entry.registry, {entry.username, entry.password}});
+  return sources;
+}
+
 fs::path find_kernel(const LoadedSettings& loaded) {
   if (!loaded.settings.firecracker.kernel.empty()) return loaded.settings.firecracker.kernel;
   fs::path newest;
@@ -159,11 +172,10 @@ Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared
   services->sandboxes_folder = settings.agent.rootfs_dir;
   services->snapshots_folder = settings.agent.snapshot_dir;
   services->run_folder = loaded.data_folder / "run";
-  services->spool_folder = loaded.data_folder / "spool";
-  services->spool_budget = std::make_shared<SpoolBudget>(kSpoolBudget);
+  services->spools = spool_place(loaded);
   for (const auto& folder :
        {loaded.data_folder, settings.oci.cache_dir, services->cache.rootfs, services->sandboxes_folder,
-        services->snapshots_folder, services->run_folder, services->spool_folder}) {
+        services->snapshots_folder, services->run_folder, services->spools.folder}) {
     NANOBOX_TRY(make_folder(folder));
     let_through(folder);
   }
@@ -174,12 +186,7 @@ Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared
   services->blobs = NANOBOX_TRY(BlobCache::open(services->cache.blobs));
   services->large_windows = std::make_shared<WindowGate>();
 
-  services->image_sources.local_roots = settings.oci.local_roots;
-  services->image_sources.insecure_registries = settings.oci.insecure_registries;
-  services->image_sources.ca_file = settings.oci.ca_file;
-  services->image_sources.docker_config = settings.oci.docker_config;
-  for (const auto& entry : settings.oci.credentials)
-    services->image_sources.credentials.push_back({entry.registry, {entry.username, entry.password}});
+  services->image_sources = image_sources(settings);
 
   services->init_binary = NANOBOX_TRY(init_binary(settings.oci.init_binary));
   services->init_digest =

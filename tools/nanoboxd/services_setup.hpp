@@ -10,6 +10,10 @@ namespace nanobox {
 /// @errors store_failed · io_failed · file_unreadable · disk_full
 Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared_ptr<RecordStore> control_store);
 
+/// What of the settings an edge needs that may have no node behind it.
+SpoolPlace spool_place(const LoadedSettings& loaded);
+ImageSourceSettings image_sources(const Settings& settings);
+
 /// The newest vmlinux of DATA/kernels, /usr/lib/nanobox and the build's cache, or what the settings name; empty: none.
 std::filesystem::path find_kernel(const LoadedSettings& loaded);
 
