@@ -104,6 +104,8 @@ caf::result<Admission> let_in(Self self, NodeHello& hello, const NodeFaceActor& 
   node.pools = std::move(hello.pools);
   node.last_heartbeat_at = wall_now();
   node.beat = {};
+  node.reason.clear();
+  node.state = state_of(node, true);
   if (auto stored = store(self, node); !stored) return to_caf(stored.error());
 
   const auto session = self->spawn(node_session, node.node_id, node.epoch, face,
