@@ -473,7 +473,7 @@ Result<void> store_sandbox(Self self, const Sandbox& sandbox) {
   const auto before = board.find(sandbox.id);
   next.revision = std::max(sandbox.revision, before ? before->revision : 0) + 1;
   NANOBOX_TRY(put_record(*self->state.services->control_store, kSandboxKind, next.id, next.owner, to_record(next)));
-  board.publish(next.id, std::move(next));
+  board.publish(sandbox.id, std::move(next));
   return {};
 }
 

@@ -25,7 +25,7 @@ Result<void> load_nodes(const ControlServices& control) {
     if (!node) continue;
     node->state = NodeState::lost;
     node->reason = "it has not connected since the control plane started";
-    control.boards->nodes.publish(node->node_id, std::move(*node));
+    control.boards->nodes.publish(node->node_id, *node);
   }
   return {};
 }
