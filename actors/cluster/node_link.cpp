@@ -158,6 +158,10 @@ NodeLinkActor::behavior_type node_link(Self self, Node node, TemplateFetcherActo
                   .mend = "",
                   .transient = true});
   });
+  self->set_exit_handler([self](const caf::exit_msg& exit) {
+    disconnect(self);
+    self->quit(exit.reason);
+  });
   watch_boards(self);
   self->send(self, tick_atom_v);
   return {

@@ -211,6 +211,10 @@ NodeRegistryActor::behavior_type node_registry(Self self, SharedControl control,
   state.templates = std::move(templates);
   state.guests = std::move(guests);
   self->set_down_handler([self](const caf::down_msg& down) { session_died(self, down); });
+  self->set_exit_handler([self](const caf::exit_msg& exit) {
+    for (const auto& [node_id, open] : self->state.connections) self->send_exit(open.session, exit.reason);
+    self->quit(exit.reason);
+  });
   return {
       [self](hello_atom, NodeHello& hello, const NodeFaceActor& face) { return let_in(self, hello, face); },
       [self](beat_atom, const std::string& node_id, std::uint64_t epoch, const NodeBeat& beat) {
