@@ -61,7 +61,7 @@ Result<std::optional<std::string>> address_for(Self self, const std::string& id,
 IpAllocatorActor::behavior_type ip_allocator(Self self, SharedServices services) {
   self->state.services = std::move(services);
   if (self->state.services->network) {
-    self->state.pool.emplace(self->state.services->subnet, kRest);
+    self->state.pool.emplace(self->state.services->address_part, kRest);
     if (auto loaded = load_leases(self); !loaded) spdlog::error("{}", describe(loaded.error()));
   }
   return {

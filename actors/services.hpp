@@ -52,7 +52,8 @@ struct Services {
 
   std::shared_ptr<NodeNetwork> network;  ///< null: VMs have no interface; `network_problem` says why
   Error network_problem;
-  Ipv4Subnet subnet;
+  Ipv4Subnet subnet;        ///< of all nodes
+  Ipv4Subnet address_part;  ///< of it, what this node gives addresses from
 
   std::shared_ptr<RecordStore> control_store;
   std::shared_ptr<NodeStore> node_store;

@@ -134,6 +134,7 @@ NodeHello describe_node(const Services& services, std::string version) {
           .vmm = services.driver ? std::string(to_string(services.driver->kind())) : "",
           .machine = {},
           .data_addr = {},
+          .subnet_part = to_string(services.address_part),
           .capacity = capacity_of(services),
           .sandboxes = {},
           .templates = {},

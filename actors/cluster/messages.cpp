@@ -24,10 +24,10 @@ caf::error members(F& f, NodeCapacity& x) {
 
 template <class F>
 caf::error members(F& f, NodeHello& x) {
-  auto& [node_id, protocol, version, incarnation, epoch, vmm, machine, data_addr, capacity, sandboxes, templates,
-         pools] = x;
-  return f(node_id, protocol, version, incarnation, epoch, vmm, machine, data_addr, capacity, sandboxes, templates,
-           pools);
+  auto& [node_id, protocol, version, incarnation, epoch, vmm, machine, data_addr, subnet_part, capacity, sandboxes,
+         templates, pools] = x;
+  return f(node_id, protocol, version, incarnation, epoch, vmm, machine, data_addr, subnet_part, capacity, sandboxes,
+           templates, pools);
 }
 
 template <class F>

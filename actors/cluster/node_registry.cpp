@@ -6,6 +6,7 @@
 #include <set>
 
 #include "actors/cluster/node_session.hpp"
+#include "pipeline/cluster/subnet_parts.hpp"
 
 namespace nanobox {
 
@@ -41,20 +42,6 @@ void tell(Self self, NodeStatus node, bool connected) {
   state.control->boards->nodes.publish(node.node_id, node);
   self->send(state.templates, node_atom_v, node);
   if (changes) self->send(state.sandboxes, node_atom_v, std::move(node));
-}
-
-/// The lowest part of the cluster's subnet that no node has. @errors no_address
-Result<Ipv4Subnet> free_subnet_part(Self self) {
-  const auto& control = *self->state.control;
-  std::set<std::string> taken;
-  for (const auto& node : control.boards->nodes.all()) taken.insert(node->subnet_part);
-  for (const auto& part : parts_of(control.subnet))
-    if (!taken.contains(to_string(part))) return part;
-  return fail({.code = ErrorCode::no_address,
-               .attempted = "give a node its part of",
-               .subject = to_string(control.subnet),
-               .reason = "all parts are other nodes'",
-               .mend = "remove nodes that are no more, or use a larger [network] subnet"});
 }
 
 Result<void> store(Self self, const NodeStatus& node) {
@@ -101,6 +88,7 @@ caf::result<Admission> let_in(Self self, NodeHello& hello, const NodeFaceActor& 
   node.machine = hello.machine;
   node.data_addr = hello.data_addr;
   node.capacity = hello.capacity;
+  if (local) node.subnet_part = hello.subnet_part;
   node.pools = std::move(hello.pools);
   node.last_heartbeat_at = wall_now();
   node.beat = {};
@@ -179,6 +167,12 @@ caf::result<NodeStatus> cordon(Self self, const std::string& node_id, bool cordo
   return *state.control->boards->nodes.find(node_id);
 }
 
+std::set<std::string> taken_parts(const ControlServices& control) {
+  std::set<std::string> taken;
+  for (const auto& node : control.boards->nodes.all()) taken.insert(node->subnet_part);
+  return taken;
+}
+
 /// A node asks for a certificate. Its part of the subnet is its own until it is removed.
 Result<NodeStatus> join(Self self, const std::string& node_id, const std::string& key_digest) {
   auto& state = self->state;
@@ -195,7 +189,7 @@ Result<NodeStatus> join(Self self, const std::string& node_id, const std::string
   node.key_digest = key_digest;
   node.joined_at = wall_now();
   node.reason = "it has not connected yet";
-  node.subnet_part = to_string(NANOBOX_TRY(free_subnet_part(self)));
+  node.subnet_part = to_string(NANOBOX_TRY(free_subnet_part(state.control->subnet, taken_parts(*state.control))));
   NANOBOX_TRY(store(self, node));
   tell(self, node, false);
   return node;

@@ -17,6 +17,16 @@ template <class T, class Handle, class Then, class... Message>
 void ask_actor(Api& api, std::shared_ptr<Responder> responder, std::chrono::milliseconds deadline,
                const std::string& attempted, const Handle& handle, Then then, Message... message) {
   api.system.spawn([=](caf::event_based_actor* self) {
+    // Whoever ends with questions open does not answer them.
+    self->monitor(handle);
+    self->set_down_handler([self, responder, attempted](const caf::down_msg&) {
+      responder->send_problem({.code = ErrorCode::shutting_down,
+                               .attempted = attempted,
+                               .subject = "",
+                               .reason = "the server is stopping",
+                               .mend = "try again later"});
+      self->quit();
+    });
     const auto failed = [responder, attempted](caf::error& error) {
       responder->send_problem(from_caf(error, attempted));
     };

@@ -39,6 +39,7 @@ struct NodeHello {
   std::string vmm;          ///< empty: none works there
   std::string machine;      ///< digest of what a saved state depends on: VMM, its version, CPU model and features
   std::string data_addr;    ///< "host:port" where other nodes get templates; empty: nowhere
+  std::string subnet_part;  ///< CIDR: where its sandboxes' addresses are from
   NodeCapacity capacity;
   std::vector<Sandbox> sandboxes;
   std::vector<Template> templates;

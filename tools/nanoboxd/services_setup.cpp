@@ -119,9 +119,12 @@ std::uint64_t memory_budget_mb() {
 
 }  // namespace
 
-SpoolPlace spool_place(const LoadedSettings& loaded) {
+Result<SpoolPlace> make_spool_place(const LoadedSettings& loaded) {
   constexpr std::uint64_t budget = std::uint64_t{1} << 30;  // on disk, until the answers are sent
-  return {.folder = loaded.data_folder / "spool", .budget = std::make_shared<SpoolBudget>(budget)};
+  SpoolPlace place{.folder = loaded.data_folder / "spool", .budget = std::make_shared<SpoolBudget>(budget)};
+  NANOBOX_TRY(make_folder(place.folder));
+  let_through(place.folder);
+  return place;
 }
 
 ImageSourceSettings image_sources(const Settings& settings) {
@@ -164,7 +167,8 @@ fs::path find_kernel(const LoadedSettings& loaded) {
   return newest;
 }
 
-Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared_ptr<RecordStore> control_store) {
+Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared_ptr<RecordStore> control_store,
+                                       Ipv4Subnet part) {
   const auto& settings = loaded.settings;
   auto services = std::make_shared<Services>();
   services->node_id = settings.agent.node_id;
@@ -172,13 +176,14 @@ Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared
   services->sandboxes_folder = settings.agent.rootfs_dir;
   services->snapshots_folder = settings.agent.snapshot_dir;
   services->run_folder = loaded.data_folder / "run";
-  services->spools = spool_place(loaded);
   for (const auto& folder :
        {loaded.data_folder, settings.oci.cache_dir, services->cache.rootfs, services->sandboxes_folder,
-        services->snapshots_folder, services->run_folder, services->spools.folder}) {
+        services->snapshots_folder, services->run_folder}) {
     NANOBOX_TRY(make_folder(folder));
     let_through(folder);
   }
+  services->spools = NANOBOX_TRY(make_spool_place(loaded));
+  services->address_part = part;
   NANOBOX_TRY(clean_rootfs_folder(services->cache.rootfs));
   services->snapshots = NANOBOX_TRY(SnapshotStore::open(services->snapshots_folder));
   services->snapshot_max_mb = settings.agent.snapshot_max_mb;

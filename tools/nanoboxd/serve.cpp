@@ -1,0 +1,312 @@
+#include "tools/nanoboxd/serve.hpp"
+
+#include <arpa/inet.h>
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+
+#include "actors/node.hpp"
+#include "config/data_folder.hpp"
+#include "http/auth.hpp"
+#include "http/resources/api.hpp"
+#include "http/server.hpp"
+#include "pipeline/boot/network/node_network.hpp"
+#include "pipeline/cluster/identity/join_client.hpp"
+#include "pipeline/cluster/identity/join_token.hpp"
+#include "pipeline/cluster/identity/tcp.hpp"
+#include "pipeline/cluster/subnet_parts.hpp"
+#include "pipeline/store/control_store.hpp"
+#include "pipeline/store/data_folder_lock.hpp"
+#include "tools/nanoboxd/artifacts.hpp"
+#include "tools/nanoboxd/membership.hpp"
+#include "tools/nanoboxd/services_setup.hpp"
+
+namespace nanobox {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kVersion = NANOBOX_VERSION;
+constexpr std::chrono::seconds kLocalNode{30};
+constexpr std::chrono::seconds kRenew{20};
+constexpr std::chrono::seconds kReach{5};
+
+fs::path program_folder() {
+  std::error_code error;
+  return fs::read_symlink("/proc/self/exe", error).parent_path();
+}
+
+fs::path find_embedded_images() {
+  std::error_code error;
+  const auto folder = program_folder() / "../share/nanobox/images";
+  return fs::is_directory(folder, error) ? fs::canonical(folder, error) : fs::path();
+}
+
+/// Clients on this host find the server by it.
+Result<void> write_address(const fs::path& data, const ListenAddress& address) {
+  auto reachable = address;
+  if (reachable.host == "0.0.0.0") reachable.host = "127.0.0.1";
+  if (reachable.host == "::") reachable.host = "::1";
+  const auto file = address_file(data), half = fs::path(file.string() + ".tmp");
+  std::ofstream out(half);
+  out << "http://" << to_string(reachable) << "\n";
+  out.close();
+  std::error_code error;
+  if (out) fs::rename(half, file, error);
+  if (!out || error) return fail(errno_error(errno, "write the server's address", file.string()));
+  return {};
+}
+
+/// A sandbox takes some ten descriptors, and 1024 is the usual limit.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/// Blocked before the first thread, so that every thread inherits it: sigwait alone takes them.
+sigset_t block_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+  return signals;
+}
+
+void wait_for_the_end(const sigset_t& signals) {
+  int signal = 0;
+  sigwait(&signals, &signal);
+  spdlog::info("{}: stopping", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+}
+
+/// The part of the subnet that the control plane's own node gives addresses from: all of it where it takes no others.
+Result<Ipv4Subnet> own_part(const Settings& settings, const RecordStore& store) {
+  if (!settings.cluster.listen_addr) return settings.network.subnet;
+  std::set<std::string> taken;
+  for (const auto& record : NANOBOX_TRY(all_records(store, kNodeKind))) {
+    const auto node = node_from_record(record.value);
+    if (!node || node->subnet_part.empty()) continue;
+    if (node->node_id == settings.agent.node_id && node->subnet_part != to_string(settings.network.subnet))
+      return parse_subnet(node->subnet_part);
+    taken.insert(node->subnet_part);
+  }
+  return free_subnet_part(settings.network.subnet, taken);
+}
+
+/// This host's address on the way to `peer`.
+Result<std::string> own_host(const ListenAddress& peer) {
+  const auto socket = NANOBOX_TRY(tcp_connect(peer, std::chrono::steady_clock::now() + kReach));
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  char text[INET6_ADDRSTRLEN] = "";
+  const auto* ipv4 = reinterpret_cast<const sockaddr_in*>(&address);
+  const auto* ipv6 = reinterpret_cast<const sockaddr_in6*>(&address);
+  if (::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0 ||
+      ::inet_ntop(address.ss_family,
+                  address.ss_family == AF_INET ? static_cast<const void*>(&ipv4->sin_addr)
+                                               : static_cast<const void*>(&ipv6->sin6_addr),
+                  text, sizeof text) == nullptr)
+    return fail(errno_error(errno, "find this host's address", to_string(peer)));
+  return std::string(text);
+}
+
+/// A node's actors, and what connects them with the cluster.
+struct RunningNode {
+  SharedServices services;
+  Node node;
+  NodeMembership membership;
+  std::unique_ptr<ArtifactPort> artifacts;
+
+  void stop(caf::actor_system& system, const std::string& mode) {
+    stop_node(system, node, mode);
+    leave(system, membership);
+    artifacts.reset();
+    if (services->network) services->network->stop();
+  }
+};
+
+void add_routes(http::Router& router, http::Api& api) {
+  http::add_template_routes(router, api);
+  http::add_sandbox_routes(router, api);
+  http::add_exec_route(router, api);
+  http::add_process_routes(router, api);
+  http::add_file_routes(router, api);
+  http::add_port_routes(router, api);
+  http::add_terminal_route(router, api);
+  http::add_log_route(router, api);
+  http::add_pipeline_routes(router, api);
+  http::add_node_routes(router, api);
+  http::add_health_routes(router, api);
+}
+
+/// Serves the API until a signal comes.
+Result<void> serve_api(const LoadedSettings& loaded, http::Api& api, const sigset_t& signals) {
+  const auto& settings = loaded.settings;
+  http::ServerSettings server_settings;
+  server_settings.listen_addr = settings.api.listen_addr;
+  auto rules = http::make_auth_rules(settings.auth.keys, settings.auth.require_on_loopback,
+                                     settings.auth.allow_unauthenticated, settings.api.listen_addr, loaded.data_folder);
+  http::Router router;
+  add_routes(router, api);
+  server_settings.auth = std::make_shared<const http::Authenticator>(NANOBOX_TRY(std::move(rules)));
+  auto server = NANOBOX_TRY(http::Server::start(server_settings, std::move(router)));
+  NANOBOX_TRY(write_address(loaded.data_folder, server.address()));
+  spdlog::info("listening on {}", to_string(server.address()));
+  wait_for_the_end(signals);
+  api.ready = false;
+  api.stopping.request_stop();
+  server.stop(std::chrono::seconds(settings.api.drain_sec));
+  std::error_code ignored;
+  fs::remove(address_file(loaded.data_folder), ignored);
+  return {};
+}
+
+/// The roles `all` and `control`.
+Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& signals) {
+  const auto& settings = loaded.settings;
+  const auto embedded_images = find_embedded_images();
+  if (!embedded_images.empty()) loaded.settings.oci.local_roots.push_back(embedded_images);
+  const auto store = NANOBOX_TRY(ControlStore::open(loaded.data_folder / "control.db"));
+
+  ActorSystemConfig config;
+  std::optional<CertificateAuthority> authority;
+  std::unique_ptr<Membership> membership;
+  if (settings.cluster.listen_addr) {
+    authority = NANOBOX_TRY(CertificateAuthority::open_or_make(loaded.data_folder, wall_now()));
+    const auto renew = [authority](const NodeIdentity&) {
+      return authority->make_identity("control", NodeRole::control, wall_now());
+    };
+    membership = NANOBOX_TRY(Membership::start(
+        NANOBOX_TRY(authority->make_identity("control", NodeRole::control, wall_now())),
+        loaded.data_folder / "cluster-tls", renew));
+    use_network(config, membership->files());
+  }
+  const auto identity = [&membership] { return membership->identity(); };
+
+  std::optional<RunningNode> node;
+  if (has_node) {
+    node.emplace();
+    node->services =
+        NANOBOX_TRY(set_up_services(loaded, store, NANOBOX_TRY(own_part(settings, *store))));
+  }
+  caf::actor_system system(config);
+  if (node) node->node = NANOBOX_TRY(start_node(system, node->services));
+  auto control = std::make_shared<ControlServices>();
+  control->version = kVersion;
+  if (node) control->local_node_id = node->services->node_id;
+  control->subnet = settings.network.subnet;
+  control->store = store;
+  control->boards = std::make_shared<Boards>();
+  auto plane = NANOBOX_TRY(start_control_plane(system, control));
+
+  http::Api api{.system = system,
+                .plane = plane,
+                .image_sources = image_sources(settings),
+                .spools = node ? node->services->spools : NANOBOX_TRY(make_spool_place(loaded)),
+                .local = node ? node->services : nullptr,
+                .invite = {},
+                .idempotency = std::make_shared<http::Idempotency>(store),
+                .default_network_mode = settings.network.default_mode,
+                .embedded_images = embedded_images};
+  std::optional<ClusterPort> port;
+  std::unique_ptr<JoinServer> joins;
+  const auto run = [&]() -> Result<void> {
+    if (authority) {
+      port = NANOBOX_TRY(
+          open_cluster_port(system, plane, *settings.cluster.listen_addr, authority->certificate()));
+      joins = NANOBOX_TRY(start_join_server(system, plane, *authority, join_address(settings.cluster), port->address,
+                                            settings.network.subnet));
+      spdlog::info("nodes join at {} and connect at {}", to_string(joins->address()), to_string(port->address));
+      api.invite = [store, digest = authority->key_digest(),
+                    join_addr = to_string(joins->address())](std::chrono::seconds lifetime) -> Result<http::Invitation> {
+        const auto now = wall_now();
+        const auto token = NANOBOX_TRY(issue_token(*store, digest, lifetime, now));
+        return http::Invitation{.token = to_string(token), .expires_at = now + lifetime, .join_addr = join_addr};
+      };
+    }
+    if (node) {
+      auto description = describe_node(*node->services, std::string(kVersion));
+      FetchTemplate fetch;
+      if (membership) {
+        node->artifacts = NANOBOX_TRY(ArtifactPort::open({"0.0.0.0", 0}, node->services, identity));
+        description.data_addr = to_string(node->artifacts->address());
+        fetch = fetch_over_tls(identity, "127.0.0.1");
+      }
+      node->membership = join_node(system, node->node, local_door(system, plane), description, fetch);
+      NANOBOX_TRY(await_node(plane, node->services->node_id, kLocalNode));
+    }
+    return serve_api(loaded, api, signals);
+  };
+  const auto outcome = run();
+  joins.reset();
+  if (node) node->stop(system, settings.agent.on_shutdown);
+  if (port) caf::anon_send_exit(port->keeper, caf::exit_reason::user_shutdown);
+  port.reset();
+  api.plane = {};
+  stop_control_plane(system, plane);
+  api.idempotency.reset();
+  if (!outcome) return fail(outcome.error());
+  return 0;
+}
+
+Result<int> serve_node(LoadedSettings loaded, const RoleOptions& options, const sigset_t& signals) {
+  auto joined = NANOBOX_TRY(become_member(loaded, options, std::string(kVersion)));
+  const auto place = joined.place;
+  loaded.settings.agent.node_id = joined.identity.node_id();
+  loaded.settings.network.subnet = place.subnet;
+  const auto embedded_images = find_embedded_images();
+  if (!embedded_images.empty()) loaded.settings.oci.local_roots.push_back(embedded_images);
+  const auto renewed = [place, data = loaded.data_folder](const NodeIdentity& old) -> Result<NodeIdentity> {
+    auto joined = NANOBOX_TRY(
+        renew(old, to_string(place.join), std::string(kVersion), std::chrono::steady_clock::now() + kRenew));
+    NANOBOX_TRY(joined.identity.save(data));
+    return std::move(joined.identity);
+  };
+  const auto membership =
+      NANOBOX_TRY(Membership::start(std::move(joined.identity), loaded.data_folder / "cluster-tls", renewed));
+  const auto identity = [&membership] { return membership->identity(); };
+  ActorSystemConfig config;
+  use_network(config, membership->files());
+
+  RunningNode node;
+  node.services = NANOBOX_TRY(
+      set_up_services(loaded, NANOBOX_TRY(ControlStore::open(loaded.data_folder / "control.db")), place.part));
+  caf::actor_system system(config);
+  node.node = NANOBOX_TRY(start_node(system, node.services));
+  node.artifacts = NANOBOX_TRY(ArtifactPort::open({"0.0.0.0", 0}, node.services, identity));
+  auto description = describe_node(*node.services, std::string(kVersion));
+  // Where the control plane is not there just now, other nodes cannot get templates from here until the next start.
+  if (const auto host = own_host(place.control))
+    description.data_addr = to_string(ListenAddress{*host, node.artifacts->address().port});
+  else
+    spdlog::warn("{}", describe(host.error()));
+  node.membership = join_node(system, node.node, remote_door(system, place.control, identity), description,
+                              fetch_over_tls(identity, place.control.host));
+  spdlog::info("node {} of the cluster of {}", node.services->node_id, to_string(place.control));
+  wait_for_the_end(signals);
+  node.stop(system, loaded.settings.agent.on_shutdown);
+  return 0;
+}
+
+}  // namespace
+
+Result<int> serve(LoadedSettings loaded, const RoleOptions& options) {
+  const auto signals = block_signals();
+  // The confined VMM walks to its own files; what is secret is made with its own mode.
+  ::umask(022);
+  raise_descriptor_limit();
+  const auto lock = NANOBOX_TRY(DataFolderLock::take(loaded.data_folder));
+  if (options.role == Role::node) return serve_node(std::move(loaded), options, signals);
+  return serve_control(std::move(loaded), options.role == Role::all, signals);
+}
+
+}  // namespace nanobox
