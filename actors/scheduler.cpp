@@ -60,7 +60,7 @@ SchedulerActor::behavior_type scheduler(SchedulerActor::stateful_pointer<Schedul
         if (auto admitted = admit(*state.services, state.reserved, request.sandbox.resources); !admitted)
           return to_caf(admitted.error());
         state.reserved[call.sandbox_id] = request.sandbox.resources;
-        return PlacedBoot{.request = request, .node_id = state.services->node_id};
+        return PlacedBoot{.request = request, .node_id = state.services->node_id, .detail = request.placement};
       },
       [self](place_atom, const Sandbox& sandbox, std::uint32_t count) -> caf::result<void> {
         if (auto admitted = admit(*self->state.services, self->state.reserved, sandbox.resources, count); !admitted)

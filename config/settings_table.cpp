@@ -107,7 +107,7 @@ const SettingKey kKeys[] = {
   {.name = "cluster.listen_addr", .place = [](S& s, Number) -> std::optional<ListenAddress>& { return s.cluster.listen_addr; },
    .help = "where a control plane waits for nodes", .otherwise = "none"},
   {.name = "cluster.join_addr", .place = [](S& s, Number) -> std::optional<ListenAddress>& { return s.cluster.join_addr; },
-   .help = "the control plane this node joins", .otherwise = "none"},
+   .help = "where nodes join: of a control plane its own, else the one to join", .otherwise = "behind listen_addr"},
   {.name = "cluster.overlay_iface", .place = [](S& s, Number) -> Text& { return s.cluster.overlay_iface; },
    .help = "the interface between nodes", .otherwise = "none"},
   {.name = "cluster.snapshot_replicas", .place = [](S& s, Number) -> Count& { return s.cluster.snapshot_replicas; },

@@ -41,6 +41,7 @@ struct BootRequest {
 struct PlacedBoot {
   BootRequest request;
   std::string node_id;
+  std::string detail = {};  ///< of the stage: why here, and what was fetched for it
 };
 
 /// Its sandbox has an address, where the host can make an interface.
