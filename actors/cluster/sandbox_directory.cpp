@@ -345,19 +345,38 @@ std::vector<TemplateOffer> offers_for(Self self, const Node& node, const Templat
   return {std::move(offer)};
 }
 
+/// Where nothing is ready, a node that is not says best itself what it lacks.
+std::string unready_node(Self self, const std::vector<std::string>& failed_on) {
+  for (const auto& [node_id, node] : self->state.nodes)
+    if (node.connected && node.status.state == NodeState::unready && !node.status.cordoned &&
+        std::ranges::find(failed_on, node_id) == failed_on.end())
+      return node_id;
+  return {};
+}
+
+/// The node that the sandbox goes to, which keeps room for it.
+Result<std::string> choose_node(Self self, const Creating& creating, const Template& entry) {
+  auto& state = self->state;
+  const auto wish = wish_for(self, creating.request, entry, creating.failed_on);
+  auto decision = place(state.view, wish, state.random);
+  if (decision) {
+    NANOBOX_TRY(state.view.reserve(reservation_for(wish, *decision, creating.request.sandbox.id)));
+    return decision->node_id;
+  }
+  if (auto unready = unready_node(self, creating.failed_on); !unready.empty()) return unready;
+  return fail(decision.error());
+}
+
 void try_create(Self self, const std::string& id) {
   auto& state = self->state;
   auto& creating = state.creating.at(id);
   auto& sandbox = creating.request.sandbox;
   const auto entry = usable_template(self, sandbox);
   if (!entry) return create_failed(self, id, entry.error());
-  const auto wish = wish_for(self, creating.request, *entry, creating.failed_on);
-  const auto decision = place(state.view, wish, state.random);
-  if (!decision) return create_failed(self, id, decision.error());
-  if (auto reserved = state.view.reserve(reservation_for(wish, *decision, id)); !reserved)
-    return create_failed(self, id, reserved.error());
-  const auto& node = state.nodes.at(decision->node_id);
-  sandbox.node_id = decision->node_id;
+  const auto chosen = choose_node(self, creating, *entry);
+  if (!chosen) return create_failed(self, id, chosen.error());
+  const auto& node = state.nodes.at(*chosen);
+  sandbox.node_id = *chosen;
   sandbox.status = SandboxStatus::creating;
   if (sandbox.created_at == WallTime{}) sandbox.created_at = wall_now();
   state.sandboxes[id] = sandbox;
@@ -373,7 +392,7 @@ void try_create(Self self, const std::string& id) {
                      .offers = offers_for(self, node, *entry)};
   self->request(node.session, kCreateDeadline, create_atom_v, std::move(order))
       .then(
-          [self, id, node_id = decision->node_id](Sandbox& made) {
+          [self, id, node_id = *chosen](Sandbox& made) {
             auto& state = self->state;
             auto creating = state.creating.extract(id);
             if (creating.empty()) return;
@@ -382,7 +401,7 @@ void try_create(Self self, const std::string& id) {
             take(self, made);
             creating.mapped().promise.deliver(std::move(made));
           },
-          [self, id, node_id = decision->node_id](caf::error& failed) {
+          [self, id, node_id = *chosen](caf::error& failed) {
             auto& state = self->state;
             const auto found = state.creating.find(id);
             if (found == state.creating.end()) return;
