@@ -119,6 +119,22 @@ Result<std::optional<std::uint64_t>> number_option(const Arguments& arguments, s
   return number;
 }
 
+Result<std::optional<std::uint64_t>> seconds_option(const Arguments& arguments, std::string_view name,
+                                                    std::uint64_t least, std::uint64_t most) {
+  const auto text = arguments.value(name);
+  if (!text) return std::nullopt;
+  const auto subject = "--" + std::string(name) + " " + *text;
+  std::string_view digits = *text;
+  const char unit = digits.empty() ? '\0' : digits.back();
+  const std::uint64_t scale = unit == 'h' ? 3600 : unit == 'm' ? 60 : 1;
+  if (unit == 's' || unit == 'm' || unit == 'h') digits.remove_suffix(1);
+  const auto number = whole_number<std::uint64_t>(digits);
+  if (!number) return refuse(subject, "it is no duration", "write seconds, or 90s, 10m or 1h");
+  if (*number > most / scale || *number * scale < least)
+    return refuse(subject, "must be from " + std::to_string(least) + " to " + std::to_string(most) + " seconds", "");
+  return *number * scale;
+}
+
 Result<std::optional<std::uint64_t>> size_mb_option(const Arguments& arguments, std::string_view name) {
   const auto text = arguments.value(name);
   if (!text) return std::nullopt;

@@ -46,6 +46,10 @@ Result<Arguments> parse_arguments(const std::vector<std::string>& args, const st
 Result<std::optional<std::uint64_t>> number_option(const Arguments& arguments, std::string_view name,
                                                    std::uint64_t least, std::uint64_t most);
 
+/// Seconds from `least` to `most` out of an option: "90", "90s", "10m", "1h". @errors invalid_value
+Result<std::optional<std::uint64_t>> seconds_option(const Arguments& arguments, std::string_view name,
+                                                    std::uint64_t least, std::uint64_t most);
+
 /// A size in MiB out of an option: "512", "512M", "2G". @errors invalid_value
 Result<std::optional<std::uint64_t>> size_mb_option(const Arguments& arguments, std::string_view name);
 

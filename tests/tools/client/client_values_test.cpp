@@ -88,6 +88,19 @@ TEST_CASE("a mistaken option is named with what was meant", "[client]") {
   CHECK_FALSE(number_option(parse({"-m", "-1"}), "memory", 1, 9));
 }
 
+TEST_CASE("a duration is seconds, minutes or hours, and within its bounds", "[client]") {
+  const auto seconds = [](const char* text) { return seconds_option(parse({"-m", text}), "memory", 1, 7200); };
+  CHECK(seconds("90").value() == 90);
+  CHECK(seconds("90s").value() == 90);
+  CHECK(seconds("10m").value() == 600);
+  CHECK(seconds("2h").value() == 7200);
+  CHECK(seconds_option(parse({}), "memory", 1, 9).value() == std::nullopt);
+  for (const char* wrong : {"", "s", "1d", "1.5h", "-1s", "1 m", "1hm", "99999999999999999999"})
+    CHECK(seconds(wrong).error().mend == "write seconds, or 90s, 10m or 1h");
+  for (const char* beyond : {"0", "0m", "3h", "7201", "18446744073709551615h"})
+    CHECK(seconds(beyond).error().reason == "must be from 1 to 7200 seconds");
+}
+
 TEST_CASE("servers are found by what people and files call them", "[client]") {
   CHECK(server_url("http://127.0.0.1:8080/") == "http://127.0.0.1:8080");
   CHECK(server_url("0.0.0.0:81\n") == "http://127.0.0.1:81");
