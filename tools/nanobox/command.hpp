@@ -37,7 +37,9 @@ struct CommandSpec {
   WordOrder order = WordOrder::mixed;
   std::size_t least_words = 0;
   std::size_t most_words = ~std::size_t{0};
-  int failure_code = 1;                  ///< exit code when nanobox itself fails
+  int failure_code = 1;  ///< exit code when nanobox itself fails
+  /// What else is wrong of the command line, as usage; null: nothing more to look at.
+  Result<void> (*check)(const Arguments& arguments) = nullptr;
   Result<int> (*run)(Session& session);  ///< the exit code
 };
 
@@ -60,6 +62,7 @@ CommandSpec templates_command_spec();
 CommandSpec logs_command_spec();
 CommandSpec doctor_command_spec();
 CommandSpec nodes_command_spec();
+CommandSpec node_command_spec();
 CommandSpec stats_command_spec();
 
 /// Options that all commands share.

@@ -1,38 +1,11 @@
 #include "config/byte_size.hpp"
 #include "tools/nanobox/command.hpp"
 #include "tools/nanobox/json.hpp"
-#include "tools/nanobox/listing.hpp"
 #include "tools/nanobox/output.hpp"
 #include "tools/nanobox/table.hpp"
 
 namespace nanobox::cli {
 namespace {
-
-/// "512 of 4096 MiB".
-std::string used_text(const rapidjson::Value& node, std::string_view what) {
-  const auto* resources = json_member(node, "resources");
-  if (resources == nullptr) return "";
-  return std::to_string(json_number_in(*resources, "used", what)) + " of " +
-         std::to_string(json_number_in(*resources, "total", what)) + " MiB";
-}
-
-Result<int> list_nodes(Session& session) {
-  const auto server = NANOBOX_TRY(session.server());
-  ApiClient client(server.address, &session.interruption);
-  if (session.json()) {
-    NANOBOX_TRY(print_json(NANOBOX_TRY(whole_list(client, "/api/v1/nodes"))));
-    return 0;
-  }
-  Table table({"NODE", "STATUS", "VMM", "SANDBOXES", "TEMPLATES", "MEMORY", "DISK", "HEARD", "REASON"});
-  NANOBOX_TRY(each_item(client, "/api/v1/nodes", [&](const rapidjson::Value& node) {
-    table.add({json_text(node, "id"), json_text(node, "status"), json_text(node, "vmm"),
-               std::to_string(json_number(node, "sandboxes")), std::to_string(json_number(node, "templates")),
-               used_text(node, "memory_mb"), used_text(node, "disk_mb"), age_text(json_text(node, "last_heartbeat_at")),
-               json_text(node, "reason")});
-  }));
-  NANOBOX_TRY(print_text(table.text()));
-  return 0;
-}
 
 Result<int> show_stats(Session& session) {
   const auto server = NANOBOX_TRY(session.server());
@@ -61,19 +34,6 @@ Result<int> show_stats(Session& session) {
 }
 
 }  // namespace
-
-CommandSpec nodes_command_spec() {
-  return {
-      .name = "nodes",
-      .usage = "",
-      .summary = "list nodes",
-      .lesson =
-          "Shows the nodes of the cluster, what they hold and whether they take sandboxes. Needs an admin's key.\n\n"
-          "  nanobox nodes",
-      .options = with_common({}),
-      .most_words = 0,
-      .run = list_nodes};
-}
 
 CommandSpec stats_command_spec() {
   return {.name = "stats",

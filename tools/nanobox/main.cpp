@@ -21,7 +21,8 @@ std::vector<CommandSpec> all_commands() {
           attach_command_spec(),    kill_command_spec(),     cp_command_spec(),    port_forward_command_spec(),
           logs_command_spec(),      create_command_spec(),   pause_command_spec(), resume_command_spec(),
           fork_command_spec(),      snapshot_command_spec(), rm_command_spec(),    warmup_command_spec(),
-          templates_command_spec(), doctor_command_spec(),   nodes_command_spec(), stats_command_spec()};
+          templates_command_spec(), doctor_command_spec(),   nodes_command_spec(), node_command_spec(),
+          stats_command_spec()};
 }
 
 /// An error for a person: lines of its own for the mend and for each field.
@@ -48,7 +49,10 @@ Result<Arguments> read_arguments(const CommandSpec& command, const std::vector<s
   auto arguments = NANOBOX_TRY(parse_arguments(args, command.options, command.order));
   if (arguments.has("help")) return arguments;
   const auto count = arguments.words.size();
-  if (count >= command.least_words && count <= command.most_words) return arguments;
+  if (count >= command.least_words && count <= command.most_words) {
+    if (command.check != nullptr) NANOBOX_TRY(command.check(arguments));
+    return arguments;
+  }
   return fail({.code = ErrorCode::invalid_value,
                .attempted = "read command line",
                .subject = "",

@@ -247,6 +247,15 @@ TEST_CASE_METHOD(Client, "run -it is a session in a sandbox of its own", "[clien
   CHECK(count("DELETE /api/v1/sandboxes/sb-0") == 1);
 }
 
+TEST_CASE_METHOD(ClientWithSandbox, "at a terminal a token comes with how to use it", "[client][terminal][node]") {
+  Person person(command({"node", "token"}));
+  person.sees("nbx1_ab_cd\r\n");
+  person.sees("(in 1h)");
+  person.sees("umask 077");
+  person.sees("nanoboxd --role node --join 10.0.0.1:7443 --token-file node.token");
+  CHECK(person.code() == 0);
+}
+
 TEST_CASE_METHOD(ClientWithSandbox, "-t without -i needs no terminal here", "[client][terminal]") {
   const auto done = run({"exec", "-t", "sb-0", "sh", "-c", "stty size; exit 6"});
   CHECK(done.exit.exit_code == 6);
