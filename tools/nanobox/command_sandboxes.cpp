@@ -1,3 +1,5 @@
+#include <set>
+
 #include "tools/nanobox/command.hpp"
 #include "tools/nanobox/json.hpp"
 #include "tools/nanobox/listing.hpp"
@@ -37,15 +39,38 @@ Result<int> list_sandboxes(Session& session) {
     NANOBOX_TRY(print_json(NANOBOX_TRY(whole_list(client, path))));
     return 0;
   }
-  Table table({"SANDBOX", "TEMPLATE", "STATUS", "SIZE", "ADDRESS", "BOOT", "BOOT TIME", "AGE", "EXPIRES", "REASON"});
+  constexpr std::ptrdiff_t node_column = 4;
+  std::vector<std::vector<std::string>> rows = {
+      {"SANDBOX", "TEMPLATE", "STATUS", "SIZE", "NODE", "ADDRESS", "BOOT", "BOOT TIME", "AGE", "EXPIRES", "REASON"}};
+  std::set<std::string> nodes;
   NANOBOX_TRY(each_item(client, path, [&](const rapidjson::Value& sandbox) {
-    table.add({json_text(sandbox, "id"), json_text(sandbox, "template"), json_text(sandbox, "status"),
-               size_text(sandbox), json_text(sandbox, "ip"), json_text(sandbox, "boot_path"),
-               time_text(sandbox, "boot_time_ms"), age_text(json_text(sandbox, "created_at")),
-               age_text(json_text(sandbox, "expires_at")), json_text(sandbox, "reason")});
+    const auto node = json_text(sandbox, "node_id");
+    if (!node.empty()) nodes.insert(node);
+    rows.push_back({json_text(sandbox, "id"), json_text(sandbox, "template"), json_text(sandbox, "status"),
+                    size_text(sandbox), node, json_text(sandbox, "ip"), json_text(sandbox, "boot_path"),
+                    time_text(sandbox, "boot_time_ms"), age_text(json_text(sandbox, "created_at")),
+                    age_text(json_text(sandbox, "expires_at")), json_text(sandbox, "reason")});
   }));
+  // Where all are on one node, its name on every line tells nothing.
+  if (nodes.size() < 2)
+    for (auto& row : rows) row.erase(row.begin() + node_column);
+  Table table(std::move(rows.front()));
+  for (std::size_t at = 1; at < rows.size(); ++at) table.add(std::move(rows[at]));
   NANOBOX_TRY(print_text(table.text()));
   return 0;
+}
+
+/// Where a sandbox would go and why, and what is to be said of the other nodes.
+std::string placement_text(const rapidjson::Value& placement) {
+  std::string text = "it would go to " + printable(json_text(placement, "node_id")) + "\n";
+  if (const auto* because = json_member(placement, "because"); because != nullptr && because->IsArray())
+    for (const auto& reason : because->GetArray())
+      if (reason.IsString()) text += "  " + printable({reason.GetString(), reason.GetStringLength()}) + "\n";
+  Table others({"OTHERS", "FITS", "WHY"});
+  if (const auto* nodes = json_member(placement, "others"); nodes != nullptr && nodes->IsArray())
+    for (const auto& node : nodes->GetArray())
+      others.add({json_text(node, "node_id"), json_flag(node, "fits") ? "yes" : "no", json_text(node, "why")});
+  return others.empty() ? text : text + "\n" + others.text();
 }
 
 Result<int> create(Session& session) {
@@ -70,6 +95,11 @@ Result<int> create(Session& session) {
   }
   const auto server = NANOBOX_TRY(session.server());
   ApiClient client(server.address, &session.interruption);
+  if (args.has("dry-run")) {
+    const auto placement = NANOBOX_TRY(place_sandbox(client, call));
+    NANOBOX_TRY(session.json() ? print_json(placement.body) : print_text(placement_text(placement.json())));
+    return 0;
+  }
   const auto answer = NANOBOX_TRY(create_sandbox(client, call));
   NANOBOX_TRY(session.json() ? print_json(answer.body) : print_text(json_text(answer.json(), "id") + "\n"));
   return 0;
@@ -177,9 +207,10 @@ CommandSpec ps_command_spec() {
       .usage = "[SANDBOX]",
       .summary = "list sandboxes, or the processes of one",
       .lesson =
-          "Shows your sandboxes, paused ones too: their state, size, how they booted (from the pool, a snapshot, a\n"
-          "fork or cold) and how long that took, and when they expire; paused ones do not. With the id of one:\n"
-          "the commands started in it that are still known, for 'nanobox attach' and 'nanobox kill'.\n\n"
+          "Shows your sandboxes, paused ones too: their state, size, node (where they are on several), how they\n"
+          "booted (from the pool, a snapshot, a fork or cold) and how long that took, and when they expire; paused\n"
+          "ones do not. With the id of one: the commands started in it that are still known, for 'nanobox attach'\n"
+          "and 'nanobox kill'.\n\n"
           "  nanobox ps\n"
           "  nanobox ps sb-01jq…\n"
           "  nanobox ps --template node22 --status running\n"
@@ -197,7 +228,8 @@ CommandSpec create_command_spec() {
                                  {"timeout", 't', "SECONDS", "how long it lives without a keepalive (300)"},
                                  {"on-timeout", 0, "WHAT", "destroy (the default) or pause, when that is over"},
                                  {"network", 0, "MODE", "isolated, internal or internet"},
-                                 {"boot", 0, "WAY", "auto (the fastest there is), pool, snapshot or cold"}});
+                                 {"boot", 0, "WAY", "auto (the fastest there is), pool, snapshot or cold"},
+                                 {"dry-run", 0, "", "only say which node it would go to, and why"}});
   return {.name = "create",
           .usage = "TEMPLATE",
           .summary = "start a sandbox and say its id",
@@ -206,7 +238,8 @@ CommandSpec create_command_spec() {
               "  ID=$(nanobox create node22 --memory 1G --timeout 3600)\n"
               "  nanobox exec $ID -- node -v\n"
               "  nanobox rm $ID\n"
-              "  nanobox create node22 --on-timeout pause      nothing is lost when nobody comes in time",
+              "  nanobox create node22 --on-timeout pause      nothing is lost when nobody comes in time\n"
+              "  nanobox create node22 --memory 8G --dry-run      where it would go, and why not elsewhere",
           .options = with_common(std::move(options)),
           .least_words = 1,
           .most_words = 1,

@@ -104,6 +104,19 @@ Result<ApiAnswer> create_sandbox(ApiClient& client, const CreateCall& call) {
                      .patience = std::chrono::seconds{300}});
 }
 
+Result<ApiAnswer> place_sandbox(ApiClient& client, const CreateCall& call) {
+  auto answer =
+      NANOBOX_TRY(client.ask({.method = "POST", .path = "/api/v1/sandboxes?dry_run=1", .body = create_body(call)}));
+  // A server from before dry runs overlooks the query.
+  if (const auto id = json_text(answer.json(), "id"); !id.empty())
+    return fail({.code = ErrorCode::io_failed,
+                 .attempted = "try a placement",
+                 .subject = "",
+                 .reason = "this server knows no dry run, and made sandbox " + id,
+                 .mend = "nanobox rm " + id});
+  return answer;
+}
+
 Result<int> exec_streamed(ApiClient& client, const ExecCall& call) {
   return follow(client, {.request = {.method = "POST",
                                      .path = sandbox_path(call.sandbox_id) + "/exec",

@@ -29,6 +29,10 @@ struct CreateCall {
 /// @returns the server's answer
 Result<ApiAnswer> create_sandbox(ApiClient& client, const CreateCall& call);
 
+/// Asks where such a sandbox would be placed, and makes none.
+/// @returns the server's answer: {"node_id","because","others"} @errors io_failed: an older server, which made one
+Result<ApiAnswer> place_sandbox(ApiClient& client, const CreateCall& call);
+
 /// A command to run in a sandbox.
 struct ExecCall {
   std::string sandbox_id;

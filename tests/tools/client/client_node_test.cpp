@@ -88,6 +88,45 @@ TEST_CASE("a node's id is one segment of a path, whatever it holds", "[client][n
   CHECK(client.count("GET /api/v1/nodes/a%2F..%2Fb%3Fc\n") == 1);
 }
 
+TEST_CASE("a dry run says where a sandbox would go and why, and makes none", "[client][node]") {
+  const ClientWithSandbox client;
+  CHECK(client.run({"create", "x", "--dry-run"}).out ==
+        "it would go to node-a\n"
+        "  has the snapshot\n"
+        "  load of two drawn: 12 % against 40 %\n\n"
+        "OTHERS  FITS  WHY\n"
+        "node-b  yes   drawn too, not less loaded\n"
+        "node-c  no    draining\n");
+  const auto json = client.run({"create", "x", "--memory", "1G", "--boot", "cold", "--dry-run", "--json"}).out;
+  CHECK(has(json, R"("asked": {"template": "x", "resources": {"memory_mb": 1024}, "boot": "cold"})"));
+  const auto refused = client.run({"create", "huge", "--dry-run"});
+  CHECK(refused.exit.exit_code == 1);
+  CHECK(has(refused.err, "2 full (memory)"));
+  CHECK(client.count("POST /api/v1/sandboxes\n") == 1);
+}
+
+TEST_CASE("a server that overlooks a dry run is not taken at its word", "[client][node]") {
+  const ClientWithSandbox client;
+  const auto done = client.run({"create", "of-an-older-server", "--dry-run"});
+  CHECK(done.exit.exit_code == 1);
+  CHECK(done.out.empty());
+  CHECK(has(done.err, "made sandbox sb-1\n  nanobox rm sb-1"));
+  CHECK(client.run({"rm", "sb-1"}).out == "sb-1\n");
+}
+
+TEST_CASE("sandboxes are listed with their nodes only where these differ", "[client][node]") {
+  const ClientWithSandbox client;
+  const auto one = client.run({"ps"}).out;
+  CHECK_FALSE(has(one, "NODE"));
+  CHECK_FALSE(has(one, "node-a"));
+  CHECK(client.run({"create", "x", "--metadata", "node=node-b"}).out == "sb-1\n");
+  const auto two = client.run({"ps"}).out;
+  CHECK(has(line_of(two, "SANDBOX"), "STATUS SIZE NODE ADDRESS"));
+  CHECK(has(line_of(two, "sb-0"), " MiB node-a "));
+  CHECK(has(line_of(two, "sb-1"), " MiB node-b "));
+  CHECK(client.run({"rm", "sb-1"}).out == "sb-1\n");
+}
+
 TEST_CASE("a token goes alone into a pipe", "[client][node]") {
   const ClientWithSandbox client;
   const auto made = client.run({"node", "token"});

@@ -46,3 +46,11 @@ def serve_nodes(handler, path, body):
     if found[2] is not None:
         return handler.answer(200, {**node, "cordoned": found[2] == "/cordon", "asked": body})
     return handler.answer(200, node)
+
+
+def place(handler, body):
+    if body["template"] == "huge":
+        return handler.problem(503, "no_capacity", "place a sandbox: 2 nodes: 2 full (memory)")
+    handler.answer(200, {"node_id": "node-a", "because": ["has the snapshot", "load of two drawn: 12 % against 40 %"],
+                         "others": [{"node_id": "node-b", "fits": True, "why": "drawn too, not less loaded"},
+                                    {"node_id": "node-c", "fits": False, "why": "draining"}], "asked": body})
