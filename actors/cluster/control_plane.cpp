@@ -75,10 +75,11 @@ void stop_control_plane(caf::actor_system& system, ControlPlane& plane) {
 }
 
 ControlPlaneDoor local_door(caf::actor_system& system, const ControlPlane& plane) {
-  return {.open = [door = system.spawn(node_door, plane.nodes, ProofCheck())]() -> Result<NodeDoorActor> {
-            return door;
-          },
-          .prove = [](const std::string&) -> Result<std::string> { return std::string(); }};
+  const auto door = system.spawn(node_door, plane.nodes, ProofCheck());
+  return {.open = [door]() -> Result<NodeDoorActor> { return door; },
+          .prove = [](const std::string&) -> Result<std::string> { return std::string(); },
+          // Without handles it would live on as long as the deadline of its last question.
+          .close = [door] { caf::anon_send_exit(door, caf::exit_reason::user_shutdown); }};
 }
 
 NodeMembership join_node(caf::actor_system& system, const Node& node, ControlPlaneDoor door, NodeHello description,

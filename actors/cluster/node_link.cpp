@@ -160,6 +160,7 @@ NodeLinkActor::behavior_type node_link(Self self, Node node, TemplateFetcherActo
   });
   self->set_exit_handler([self](const caf::exit_msg& exit) {
     disconnect(self);
+    if (self->state.door.close) self->state.door.close();
     self->quit(exit.reason);
   });
   watch_boards(self);

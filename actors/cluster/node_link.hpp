@@ -16,6 +16,8 @@ struct ControlPlaneDoor {
   std::function<Result<NodeDoorActor>()> open;
   /// Proves who the node is to a door that asked with that challenge.
   std::function<Result<std::string>(const std::string& challenge)> prove;
+  /// The node leaves for good; may be empty.
+  std::function<void()> close = {};
 };
 
 struct NodeLinkState {
