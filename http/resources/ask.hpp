@@ -73,16 +73,19 @@ inline Result<std::shared_ptr<const Sandbox>> sandbox_of(const Api& api, const R
 
 /// Why a sandbox that is not running cannot be used, and what to do.
 inline Error not_running(const Sandbox& sandbox) {
-  const bool paused = is_paused(sandbox.status);
+  const bool paused = is_paused(sandbox.status), lost = sandbox.status == SandboxStatus::lost;
   const auto resume = "POST /api/v1/sandboxes/" + sandbox.id + "/resume";
-  return {.code = paused ? ErrorCode::sandbox_paused : ErrorCode::sandbox_not_running,
+  return {.code = paused ? ErrorCode::sandbox_paused
+                  : lost ? ErrorCode::sandbox_lost
+                         : ErrorCode::sandbox_not_running,
           .attempted = "use sandbox",
           .subject = sandbox.id,
           .reason =
               "it is " + std::string(to_string(sandbox.status)) + (sandbox.reason.empty() ? "" : ": " + sandbox.reason),
           .mend = sandbox.status == SandboxStatus::resuming ? resume + " is at work: wait until it is running"
                   : paused                                  ? resume + " lets it go on"
-                                                            : "make another sandbox"};
+                  : lost ? "it is back as it was if the node comes back; else make another sandbox"
+                         : "make another sandbox"};
 }
 
 /// The same, if a command can run in it now.
