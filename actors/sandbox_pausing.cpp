@@ -161,7 +161,7 @@ Result<bool> prepare(const Services& services, Awakening& awakening) {
 }
 
 /// It stays as it was, to be tried again.
-void resume_failed(Self self, const Sandbox& paused, const Error& error, SandboxPromise promise) {
+void resume_failed(Self self, Sandbox paused, const Error& error, SandboxPromise promise) {
   const auto now = self->state.services->boards->sandboxes.find(paused.id);
   if (now && now->status == SandboxStatus::resuming && !self->state.removing.contains(paused.id))
     if (auto stored = store_sandbox(self, paused); !stored) spdlog::error("{}", describe(stored.error()));

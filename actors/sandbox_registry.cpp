@@ -467,13 +467,13 @@ caf::result<void> adopt(Self self) {
 
 }  // namespace
 
-Result<void> store_sandbox(Self self, const Sandbox& sandbox) {
+Result<void> store_sandbox(Self self, Sandbox& sandbox) {
   auto& board = self->state.services->boards->sandboxes;
-  Sandbox next = sandbox;
   const auto before = board.find(sandbox.id);
-  next.revision = std::max(sandbox.revision, before ? before->revision : 0) + 1;
-  NANOBOX_TRY(put_record(*self->state.services->control_store, kSandboxKind, next.id, next.owner, to_record(next)));
-  board.publish(sandbox.id, std::move(next));
+  sandbox.revision = std::max(sandbox.revision, before ? before->revision : 0) + 1;
+  NANOBOX_TRY(
+      put_record(*self->state.services->control_store, kSandboxKind, sandbox.id, sandbox.owner, to_record(sandbox)));
+  board.publish(sandbox.id, sandbox);
   return {};
 }
 
@@ -514,7 +514,7 @@ Error sandbox_missing(const std::string& id) {
 
 void start_boot(Self self, BootRequest request, bool resumes, std::function<void(Result<Sandbox>)> done) {
   auto& state = self->state;
-  const auto& sandbox = request.sandbox;
+  auto& sandbox = request.sandbox;
   if (auto stored = store_sandbox(self, sandbox); !stored) return done(fail(stored.error()));
   const auto stages = BootPipeline::describe();
   auto record = make_run("boot", sandbox.id, sandbox.owner, state.services->node_id, {stages.begin(), stages.end()});

@@ -6,8 +6,8 @@ namespace nanobox {
 
 // What the sandbox registry's parts ask of each other; all on its thread.
 
-/// The record and the board.
-Result<void> store_sandbox(SandboxRegistrySelf self, const Sandbox& sandbox);
+/// The record and the board; `sandbox` gets the revision that was written.
+Result<void> store_sandbox(SandboxRegistrySelf self, Sandbox& sandbox);
 Error sandbox_missing(const std::string& id);
 /// Why what needs a running sandbox cannot be done with this one.
 Error not_running(const Sandbox& sandbox, std::string attempted);

@@ -94,7 +94,7 @@ using TemplateDirectoryActor = caf::typed_actor<
     caf::replies_to<warmup_atom, WarmupRequest>::with<WarmupAnswer>,
     // Owner, name, force. @errors template_not_found · template_in_use
     caf::replies_to<remove_atom, std::string, std::string, bool>::with<void>,
-    caf::reacts_to<hello_atom, NodeStatus, NodeSessionActor, std::vector<Template>>,
+    caf::replies_to<hello_atom, NodeStatus, NodeSessionActor, std::vector<Template>>::with<void>,
     caf::reacts_to<node_atom, NodeStatus>, caf::reacts_to<lost_atom, std::string, std::uint64_t, std::string>,
     caf::reacts_to<news_atom, std::string, std::uint64_t, NodeNews>>;
 

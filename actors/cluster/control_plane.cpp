@@ -115,11 +115,12 @@ Result<void> await_node(const ControlPlane& plane, const std::string& node_id, s
     const auto node = nodes.find(node_id);
     return node && node->state != NodeState::lost;
   };
-  std::unique_lock lock(mutex);
+  // Before the lock: whoever publishes holds the board's while it takes ours.
   const auto watch = nodes.watch(node_id, [&](const auto&) {
     const std::lock_guard guard(mutex);
     changed.notify_all();
   });
+  std::unique_lock lock(mutex);
   if (changed.wait_for(lock, deadline, is_there)) return {};
   return fail({.code = ErrorCode::deadline_exceeded,
                .attempted = "connect node",

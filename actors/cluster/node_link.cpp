@@ -7,6 +7,7 @@
 #include "actors/cluster/node_face.hpp"
 #include "actors/cluster/node_session.hpp"
 #include "actors/cluster/node_usage.hpp"
+#include "actors/job.hpp"
 #include "pipeline/store/node_store.hpp"
 
 namespace nanobox {
@@ -21,6 +22,9 @@ constexpr std::chrono::milliseconds kLongestBackOff{5'000};
 constexpr std::chrono::minutes kEndDeadline{2};
 /// Sums over whole folders are told less often.
 constexpr std::uint64_t kBeatsPerUsage = 10;
+constexpr std::chrono::minutes kMeasureDeadline{5};
+/// What ran while there was no connection is told afterwards, so many of the latest.
+constexpr std::size_t kRunsKept = 1000;
 
 template <class T>
 std::vector<T> copies_of(const Board<T>& board) {
@@ -120,7 +124,9 @@ void introduce(Self self, const NodeDoorActor& door, const std::string& challeng
   if (!proof) return failed(self, proof.error());
   const auto& boards = *state.node.services->boards;
   NodeHello hello = state.self_description;
+  auto runs = std::move(state.waiting.runs);
   state.waiting = {};  // what is said now is newer
+  state.waiting.runs = std::move(runs);
   hello.sandboxes = copies_of(boards.sandboxes);
   hello.templates = copies_of(boards.templates);
   hello.pools = copies_of(boards.pools);
@@ -128,6 +134,23 @@ void introduce(Self self, const NodeDoorActor& door, const std::string& challeng
   self->request(door, kHelloDeadline, hello_atom_v, std::move(hello), *state.face, std::move(*proof))
       .then([self](const Admission& admission) { admitted(self, admission); },
             [self](caf::error& error) { failed(self, from_caf(error, "join the control plane")); });
+}
+
+/// Beside the beats: a slow disk is no silence.
+void measure(Self self) {
+  request_job(self, kMeasureDeadline, [services = self->state.node.services]() -> Result<NodeBeat> {
+    NodeBeat usage;
+    measure_usage(*services, usage);
+    return usage;
+  })
+      .then(
+          [self](const NodeBeat& usage) {
+            auto& beat = self->state.last_beat;
+            beat.disk_free_mb = usage.disk_free_mb;
+            beat.cache_bytes = usage.cache_bytes;
+            beat.snapshot_bytes = usage.snapshot_bytes;
+          },
+          [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "measure the node's usage"))); });
 }
 
 void connect(Self self) {
@@ -172,8 +195,13 @@ NodeLinkActor::behavior_type node_link(Self self, Node node, TemplateFetcherActo
       [self](news_atom, NodeNews& news) {
         auto& state = self->state;
         auto& waiting = state.waiting;
-        // What is known anew at each connection need not wait for one.
-        if (!state.face) return;
+        // What is known anew at each connection need not wait for one; runs are not.
+        if (!state.face) {
+          move_behind(waiting.runs, news.runs);
+          if (waiting.runs.size() > kRunsKept)
+            waiting.runs.erase(waiting.runs.begin(), waiting.runs.end() - kRunsKept);
+          return;
+        }
         // Within one message what is gone is gone last.
         if (state.inbox && !waiting.gone_templates.empty() && !news.templates.empty())
           self->send(*state.inbox, news_atom_v, std::exchange(waiting, {}));
@@ -195,7 +223,7 @@ NodeLinkActor::behavior_type node_link(Self self, Node node, TemplateFetcherActo
       [self](beat_atom atom) {
         auto& state = self->state;
         if (!state.inbox) return;
-        if (state.beats++ % kBeatsPerUsage == 0) measure_usage(*state.node.services, state.last_beat);
+        if (state.beats++ % kBeatsPerUsage == 0) measure(self);
         judge_readiness(*state.node.services, state.last_beat);
         self->send(*state.inbox, atom, state.last_beat);
         self->delayed_send(self, kNodeBeat, atom);

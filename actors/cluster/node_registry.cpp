@@ -36,6 +36,7 @@ void tell(Self self, NodeStatus node, bool connected) {
   if (connected) node.reason = node.beat.ready ? "" : node.beat.reason;
   const auto before = state.control->boards->nodes.find(node.node_id);
   const bool changes = !before || before->state != node.state || before->cordoned != node.cordoned ||
+                       before->draining != node.draining || before->drain_until != node.drain_until ||
                        before->epoch != node.epoch || before->capacity != node.capacity;
   if (!before || before->state != node.state)
     spdlog::info("node {}: {}{}", node.node_id, to_string(node.state), node.reason.empty() ? "" : ", " + node.reason);
@@ -100,26 +101,34 @@ caf::result<Admission> let_in(Self self, NodeHello& hello, const NodeFaceActor& 
                                    SessionListeners{.nodes = NodeRegistryActor(self),
                                                     .sandboxes = state.sandboxes,
                                                     .templates = state.templates,
-                                                    .boards = state.control->boards});
+                                                    .boards = state.control->boards,
+                                                    .is_local = local});
   self->monitor(session);
   state.connections[node.node_id] = {session, hello.incarnation, node.epoch};
-  tell(self, node, true);
   if (node.draining) self->send(session, drain_atom_v, true);
   self->send(state.guests, hello_atom_v, node, session);
-  self->send(state.templates, hello_atom_v, node, session, hello.templates);
   auto promise = self->make_response_promise<Admission>();
-  self->request(state.sandboxes, kHelloDeadline, hello_atom_v, node, session, std::move(hello.sandboxes),
-                std::move(hello.templates))
+  const auto refused = [self, promise, session](caf::error& error) mutable {
+    self->send_exit(session, caf::exit_reason::user_shutdown);
+    promise.deliver(std::move(error));
+  };
+  // Shown as ready once what it holds is known.
+  const auto known_everywhere = [self, promise, session, node](std::vector<std::string>& given_up) mutable {
+    const auto open = self->state.connections.find(node.node_id);
+    if (open != self->state.connections.end() && open->second.epoch == node.epoch) tell(self, node, true);
+    promise.deliver(Admission{.inbox = caf::actor_cast<NodeInboxActor>(session),
+                              .epoch = node.epoch,
+                              .given_up = std::move(given_up)});
+  };
+  self->request(state.templates, kHelloDeadline, hello_atom_v, node, session, hello.templates)
       .then(
-          [promise, session, epoch = node.epoch](std::vector<std::string>& given_up) mutable {
-            promise.deliver(Admission{.inbox = caf::actor_cast<NodeInboxActor>(session),
-                                      .epoch = epoch,
-                                      .given_up = std::move(given_up)});
+          [self, node, session, refused, known_everywhere, sandboxes = std::move(hello.sandboxes),
+           templates = hello.templates]() mutable {
+            self->request(self->state.sandboxes, kHelloDeadline, hello_atom_v, node, session, std::move(sandboxes),
+                          std::move(templates))
+                .then(known_everywhere, refused);
           },
-          [self, promise, session](caf::error& error) mutable {
-            self->send_exit(session, caf::exit_reason::user_shutdown);
-            promise.deliver(std::move(error));
-          });
+          refused);
   return promise;
 }
 

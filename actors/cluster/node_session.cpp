@@ -146,7 +146,7 @@ NodeSessionActor::behavior_type node_session(Self self, std::string node_id, std
       },
       [self](tick_atom atom) {
         auto& state = self->state;
-        if (self->clock().now() - state.heard > kNodeSilence)
+        if (!state.listeners.is_local && self->clock().now() - state.heard > kNodeSilence)
           return lose(self, "it said nothing for " + std::to_string(kNodeSilence.count()) + " s");
         self->delayed_send(self, kNodeBeat, atom);
       },

@@ -15,6 +15,7 @@ struct SessionListeners {
   SandboxDirectoryActor sandboxes;
   TemplateDirectoryActor templates;
   std::shared_ptr<Boards> boards;  ///< of the control plane
+  bool is_local = false;           ///< in the same process: its silence means nothing
 };
 
 struct NodeSessionState {

@@ -72,14 +72,20 @@ void judge_readiness(const Services& services, NodeBeat& beat) {
   beat.templates = services.boards->templates.all().size();
 }
 
+namespace {
+constexpr std::uint64_t kUnlimitedMb = std::uint64_t{1} << 40;
+/// Sandboxes mostly wait; what a node really bears shows in its memory.
+constexpr double kVcpuOvercommit = 256;
+}  // namespace
+
 NodeCapacity capacity_of(const Services& services) {
   std::error_code error;
   const auto space = fs::space(services.sandboxes_folder, error);
   return {.vcpu = std::max(1U, std::thread::hardware_concurrency()),
-          .memory_mb = services.memory_budget_mb,
+          .memory_mb = services.memory_budget_mb != 0 ? services.memory_budget_mb : kUnlimitedMb,
           .disk_mb = error ? 0 : space.capacity >> 20,
           .addresses = 0,
-          .vcpu_overcommit = 8.0,
+          .vcpu_overcommit = kVcpuOvercommit,
           .disk_overcommit = services.disk_overcommit};
 }
 

@@ -43,10 +43,8 @@ Error out_of_reach(const Sandbox& sandbox, const Node* node) {
 
 /// What the sandbox takes of its node now.
 Amounts share_of(const Sandbox& sandbox) {
-  auto amounts = amounts_of(sandbox.resources, sandbox.ip ? 1 : 0);
-  if (sandbox.status == SandboxStatus::failed) return {};
-  if (sandbox.status == SandboxStatus::paused) amounts.vcpu = amounts.memory_mb = amounts.addresses = 0;
-  return amounts;
+  if (sandbox.status == SandboxStatus::failed || sandbox.status == SandboxStatus::paused) return {};
+  return amounts_of(sandbox.resources, 0);
 }
 
 void flush_soon(Self self, const std::string& id) {
@@ -75,7 +73,7 @@ void take(Self self, const Sandbox& sandbox) {
   auto& state = self->state;
   const auto known = state.sandboxes.find(sandbox.id);
   if (known != state.sandboxes.end() && known->second.node_id == sandbox.node_id &&
-      known->second.revision > sandbox.revision)
+      (known->second.revision > sandbox.revision || known->second.owner != sandbox.owner))
     return;
   if (!state.creating.contains(sandbox.id))
     (void)state.view.adopt({.sandbox_id = sandbox.id,
@@ -218,7 +216,7 @@ void take_news(Self self, const std::string& node_id, std::uint64_t epoch, NodeN
     sandbox.node_id = node_id;
     if (is_its_own(self, node_id, sandbox.id))
       take(self, sandbox);
-    else if (sandbox.status != SandboxStatus::stopping && !state.gone.contains(sandbox.id))
+    else if (sandbox.status == SandboxStatus::running)
       end_on(self, node, sandbox.id);
   }
   for (const auto& id : news.gone_sandboxes)
@@ -232,7 +230,8 @@ void take_news(Self self, const std::string& node_id, std::uint64_t epoch, NodeN
 void pause_drained(Self self) {
   auto& state = self->state;
   for (auto& [node_id, node] : state.nodes) {
-    if (!node.status.draining) node.drained = false;
+    if (node.drain_seen != node.status.drain_until) node.drained = false;
+    node.drain_seen = node.status.drain_until;
     if (!node.connected || !node.status.draining || node.drained || !node.status.drain_until ||
         *node.status.drain_until > wall_now())
       continue;
@@ -240,7 +239,11 @@ void pause_drained(Self self) {
     for (const auto& [id, sandbox] : state.sandboxes) {
       if (sandbox.node_id != node_id || sandbox.status != SandboxStatus::running) continue;
       self->request(node.session, kCopyDeadline, pause_atom_v, id)
-          .then([self](const Sandbox& paused) { take(self, paused); },
+          .then(
+              [self, node_id = node_id, id](Sandbox& paused) {
+                paused.node_id = node_id;
+                if (paused.id == id && is_its_own(self, node_id, id)) take(self, paused);
+              },
                 [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "pause a drained sandbox"))); });
     }
   }
@@ -345,6 +348,14 @@ std::vector<TemplateOffer> offers_for(Self self, const Node& node, const Templat
   return {std::move(offer)};
 }
 
+Error broken_word(const std::string& node_id) {
+  return {.code = ErrorCode::internal,
+          .attempted = "create a sandbox",
+          .subject = "node " + node_id,
+          .reason = "it answered with another sandbox",
+          .mend = "remove that node: it cannot be trusted"};
+}
+
 /// Where nothing is ready, a node that is not says best itself what it lacks.
 std::string unready_node(Self self, const std::vector<std::string>& failed_on) {
   for (const auto& [node_id, node] : self->state.nodes)
@@ -394,8 +405,11 @@ void try_create(Self self, const std::string& id) {
       .then(
           [self, id, node_id = *chosen](Sandbox& made) {
             auto& state = self->state;
+            const auto found = state.creating.find(id);
+            if (found == state.creating.end()) return;
+            if (made.id != id || made.owner != found->second.request.sandbox.owner)
+              return create_failed(self, id, broken_word(node_id));
             auto creating = state.creating.extract(id);
-            if (creating.empty()) return;
             made.node_id = node_id;
             (void)state.view.confirm(id);
             take(self, made);
@@ -436,6 +450,16 @@ caf::result<std::string> explain(Self self, const BootRequest& request) {
 
 // --- What is done to sandboxes that are there
 
+/// A connection that ends takes its session along: what that meant is that the node is lost.
+Error told_of_loss(Self self, const std::string& id, Error error) {
+  if (error.code != ErrorCode::shutting_down) return error;
+  const auto sandbox = self->state.sandboxes.find(id);
+  if (sandbox == self->state.sandboxes.end()) return error;
+  const auto node = self->state.nodes.find(sandbox->second.node_id);
+  if (node == self->state.nodes.end() || node->second.connected) return error;
+  return out_of_reach(sandbox->second, &node->second);
+}
+
 /// Has its node do it; `then` takes the answer before the asker gets it.
 template <class T, class Then, class... Message>
 caf::result<T> hand_on(Self self, const std::string& id, const std::string& attempted, Then then,
@@ -453,7 +477,9 @@ caf::result<T> hand_on(Self self, const std::string& id, const std::string& atte
             then(answer);
             promise.deliver(std::move(answer));
           },
-          [promise, attempted](caf::error& error) mutable { promise.deliver(to_caf(from_caf(error, attempted))); });
+          [self, id, promise, attempted](caf::error& error) mutable {
+            promise.deliver(to_caf(told_of_loss(self, id, from_caf(error, attempted))));
+          });
   return promise;
 }
 
@@ -465,9 +491,9 @@ caf::result<Sandbox> change(Self self, const std::string& id, const std::string&
   }();
   return hand_on<Sandbox>(
       self, id, attempted,
-      [self, node_id](Sandbox& changed) {
+      [self, node_id, id](Sandbox& changed) {
         changed.node_id = node_id;
-        if (is_its_own(self, node_id, changed.id)) take(self, changed);
+        if (changed.id == id && is_its_own(self, node_id, id)) take(self, changed);
       },
       message...);
 }
@@ -511,7 +537,8 @@ void flush(Self self) {
   auto& state = self->state;
   state.flushing = false;
   std::vector<RecordChange> changes;
-  for (const auto& id : std::exchange(state.unsaved, {})) {
+  const auto ids = std::exchange(state.unsaved, {});
+  for (const auto& id : ids) {
     RecordChange change{.kind = std::string(kPlacedSandboxKind), .key = id, .expect = {}, .owner = {}, .value = {}};
     if (const auto known = state.sandboxes.find(id); known != state.sandboxes.end()) {
       change.owner = known->second.owner;
@@ -524,7 +551,12 @@ void flush(Self self) {
     }
     changes.push_back(std::move(change));
   }
-  if (auto stored = state.control->store->commit(changes); !stored) spdlog::error("{}", describe(stored.error()));
+  if (auto stored = state.control->store->commit(changes); !stored) {
+    spdlog::error("{}", describe(stored.error()));
+    state.unsaved.insert(ids.begin(), ids.end());
+    state.flushing = true;
+    self->delayed_send(self, kNodeBeat, flush_atom_v);
+  }
 }
 
 Result<void> load(Self self) {

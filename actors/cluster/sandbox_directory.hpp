@@ -22,6 +22,7 @@ struct SandboxDirectoryState {
     NodeSessionActor session;
     bool connected = false;
     std::map<std::string, Template> templates;  ///< by template_key
+    std::optional<WallTime> drain_seen;         ///< the deadline that `drained` is about
     bool drained = false;                       ///< what ran there when its deadline passed was told to pause
   };
   std::map<std::string, Node> nodes;  ///< by node id

@@ -153,16 +153,18 @@ caf::result<WarmupAnswer> warmup(Self self, const WarmupRequest& request) {
       .then(
           [self, promise, key, node_id](WarmupAnswer& answer) mutable {
             auto& state = self->state;
-            state.removed.erase(key);
-            state.entries[key].home = node_id;
-            // The node's own word comes beside this answer; readers find the name from now on.
-            if (!state.control->boards->templates.find(key)) {
-              Template queued;
+            if (state.removed.erase(key) != 0)
+              (void)delete_record(*state.control->store, kRemovedTemplateKind, key);
+            auto& entry = state.entries[key];
+            entry.home = node_id;
+            // The node's own word may come after this answer; readers find what it says from now on.
+            auto& there = entry.on_node[node_id];
+            if (there.operation_id != answer.operation_id) {
               const auto slash = key.rfind('/');
-              queued.owner = key.substr(0, slash);
-              queued.name = key.substr(slash + 1);
-              queued.operation_id = answer.operation_id;
-              state.entries[key].on_node.try_emplace(node_id, queued);
+              there.owner = key.substr(0, slash);
+              there.name = key.substr(slash + 1);
+              there.operation_id = answer.operation_id;
+              there.status = answer.status;
             }
             show(self, key);
             promise.deliver(std::move(answer));
@@ -240,7 +242,7 @@ TemplateDirectoryActor::behavior_type template_directory(Self self, SharedContro
         return remove(self, owner, name, force);
       },
       [self](hello_atom, const NodeStatus& status, const NodeSessionActor& session,
-             const std::vector<Template>& templates) {
+             const std::vector<Template>& templates) -> caf::result<void> {
         auto& state = self->state;
         state.nodes[status.node_id] = {.status = status, .session = session, .connected = true};
         std::set<std::string> there;
@@ -252,6 +254,7 @@ TemplateDirectoryActor::behavior_type template_directory(Self self, SharedContro
         for (const auto& [key, entry] : state.entries)
           if (entry.on_node.contains(status.node_id) && !there.contains(key)) elsewhere.push_back(key);
         for (const auto& key : elsewhere) no_longer_on(self, status.node_id, key);
+        return caf::unit;
       },
       [self](node_atom, const NodeStatus& status) {
         const auto node = self->state.nodes.find(status.node_id);
