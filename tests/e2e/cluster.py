@@ -113,17 +113,6 @@ class Member(Daemon):
             nft.nft("delete table netdev cut")
 
     @contextlib.contextmanager
-    def reset(self):
-        """Its connections with the control plane are answered with resets, of which the control plane hears nothing."""
-        self.network.run(lambda: nft.nft(
-            "add table inet cut; add chain inet cut way_out { type filter hook output priority 0; }; "
-            f"add rule inet cut way_out tcp dport {CLUSTER_PORT} reject with tcp reset"))
-        try:
-            yield
-        finally:
-            self.network.run(lambda: nft.nft("delete table inet cut"))
-
-    @contextlib.contextmanager
     def unplugged(self):
         self.cut()
         try:

@@ -10,7 +10,6 @@ import random
 import signal
 import socket
 import ssl
-import threading
 import time
 import unittest
 
@@ -401,55 +400,6 @@ class Away(ClusterCase):
                 self.assertGreaterEqual(asked.answer().status, 409)
                 self.assertIn("error", gather(events))
             self.back(self.node, sandbox)
-
-    def check_all_are_answered(self, fault):
-        """Requests that come while their node goes away: whatever it was doing then, they are not left waiting."""
-        sandbox, epoch = self.create_on(self.node), self.node.epoch
-        done, enough = [], threading.Event()
-
-        def ask():
-            while not enough.is_set():
-                began = time.monotonic()
-                answer = self.client.call("POST", f"/sandboxes/{sandbox}/exec", {"command": "true"})
-                done.append((answer, time.monotonic() - began))
-        with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            self.addCleanup(enough.set)
-            asking = [pool.submit(ask) for _ in range(8)]
-            until("they are at it", lambda: len(done) >= 30)
-            fault()
-            until("it is back", lambda: self.node.epoch > epoch, BACK)
-            enough.set()
-            for each in asking:
-                each.result()
-        failed = [answer for answer, _ in done if answer.status != 200]
-        self.assertTrue(failed)
-        for answer in failed:
-            self.assertIn(answer.json["code"], ("sandbox_lost", "sandbox_not_running", "node_lost", "guest_gone"), answer)
-        self.assertLess(max(seconds for _, seconds in done), LOST)
-        self.back(self.node, sandbox)
-
-    def kill_and_start(self):
-        self.node.child.end(signal.SIGKILL)
-        self.check_lost(self.node)
-        self.node.start()
-
-    def cut_and_mend(self):
-        with self.node.unplugged():
-            self.check_lost(self.node)
-
-    def break_off(self):
-        read = len(self.node.log.read_text())
-        with self.node.reset():
-            until("it noticed", lambda: "stay connected with the control plane" in self.node.log.read_text()[read:])
-
-    def test_whoever_asks_while_a_node_dies_is_answered_in_time(self):
-        self.check_all_are_answered(self.kill_and_start)
-
-    def test_whoever_asks_while_a_cable_is_cut_is_answered_in_time(self):
-        self.check_all_are_answered(self.cut_and_mend)
-
-    def test_whoever_asks_while_a_connection_breaks_off_is_answered_in_time(self):
-        self.check_all_are_answered(self.break_off)
 
     def test_sandboxes_run_on_while_the_control_plane_is_away(self):
         sandbox = self.with_witness_there()
