@@ -519,15 +519,11 @@ class Placing(ClusterCase):
                 self.control.remove_everything()
 
     def test_many_at_once_are_spread_and_each_is_made_once(self):
-        most = sum(8 * self.client.want(200, "GET", f"/nodes/{node.name}")["resources"]["total"]["vcpu"] for node in self.nodes)
         wanted = {"template": "busybox", "resources": {**SMALL, "memory_mb": 64}}
         with concurrent.futures.ThreadPoolExecutor(60) as pool:
             answers = list(pool.map(lambda _: self.client.call("POST", "/sandboxes", wanted, timeout=500), range(60)))
-        made = [answer.json for answer in answers if answer.status == 201]
-        for answer in answers:
-            if answer.status != 201:
-                self.assertEqual((answer.status, answer.json["code"]), (503, "no_capacity"), answer)
-        self.assertEqual(len(made), min(60, most))
+        self.assertEqual({answer.status for answer in answers}, {201})
+        made = [answer.json for answer in answers]
         ids = collections.Counter(sandbox["id"] for sandbox in made)
         self.assertEqual(set(ids.values()), {1})
         listed = self.client.want(200, "GET", "/sandboxes?limit=1000")["items"]
