@@ -134,8 +134,7 @@ ExecCollectorActor::behavior_type exec_collector(Self self, const SpoolPlace& sp
       [self, guests, sandbox_id](exec_atom) -> caf::result<ExecOutcome> {
         auto& state = self->state;
         state.promise = self->make_response_promise<ExecOutcome>();
-        self->request(guests, kOpenDeadline, open_atom_v, sandbox_id, StreamRequest(state.request),
-                      StreamSink(self))
+        self->request(guests, kOpenDeadline, open_atom_v, sandbox_id, StreamRequest(state.request), StreamSink(self))
             .then([self](const GuestStream& stream) { opened(self, stream); },
                   [self](caf::error& error) { give_up(self, from_caf(error, "run a command")); });
         return *state.promise;

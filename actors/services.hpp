@@ -39,8 +39,8 @@ struct Services {
   std::uint64_t snapshot_max_mb = 0;  ///< 0: no limit
   std::string kernel_digest;
   Settings::Pool pool;
-  std::filesystem::path kernel;        ///< empty: none found
-  SpoolPlace spools;                   ///< of the outputs of commands
+  std::filesystem::path kernel;  ///< empty: none found
+  SpoolPlace spools;             ///< of the outputs of commands
   std::string boot_args;
   std::uint64_t min_free_mb = 1024;
   double disk_overcommit = 4.0;

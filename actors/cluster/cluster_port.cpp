@@ -64,8 +64,8 @@ KeeperActor::behavior_type door_keeper(Self self, std::function<NodeDoorActor()>
   self->set_exit_handler([self](const caf::exit_msg& exit) {
     if (self->state.door) {
       // caf::openssl::unpublish does not compile.
-      caf::anon_send(self->system().openssl_manager().actor_handle(), caf::unpublish_atom_v,
-                     self->state.door.address(), self->state.address.port);
+      caf::anon_send(self->system().openssl_manager().actor_handle(), caf::unpublish_atom_v, self->state.door.address(),
+                     self->state.address.port);
       self->send_exit(self->state.door, exit.reason);
     }
     self->quit(exit.reason);
@@ -128,8 +128,7 @@ Result<ClusterPort> open_cluster_port(caf::actor_system& system, const ControlPl
   return fail(failed.error());
 }
 
-ControlPlaneDoor remote_door(caf::actor_system& system, ListenAddress address,
-                             std::function<NodeIdentity()> identity) {
+ControlPlaneDoor remote_door(caf::actor_system& system, ListenAddress address, std::function<NodeIdentity()> identity) {
   return {.open = [&system, address, identity]() -> Result<NodeDoorActor> {
             // CAF's own connect has no deadline, and holds up all others of the process.
             {

@@ -31,7 +31,6 @@ Result<ClusterPort> open_cluster_port(caf::actor_system& system, const ControlPl
 
 /// The door of a control plane elsewhere.
 /// @param identity  asked for at each connection: it is renewed now and then
-ControlPlaneDoor remote_door(caf::actor_system& system, ListenAddress address,
-                             std::function<NodeIdentity()> identity);
+ControlPlaneDoor remote_door(caf::actor_system& system, ListenAddress address, std::function<NodeIdentity()> identity);
 
 }  // namespace nanobox

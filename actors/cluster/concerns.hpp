@@ -44,9 +44,8 @@ using NodeSessionActor = NodeFaceActor::extend_with<NodeInboxActor>::extend<
     caf::reacts_to<tick_atom>>;
 
 /// Takes what is asked of a guest to its node.
-using GuestRouterActor =
-    GuestAccessActor::extend<caf::reacts_to<hello_atom, NodeStatus, NodeSessionActor>,
-                             caf::reacts_to<lost_atom, std::string, std::uint64_t, std::string>>;
+using GuestRouterActor = GuestAccessActor::extend<caf::reacts_to<hello_atom, NodeStatus, NodeSessionActor>,
+                                                  caf::reacts_to<lost_atom, std::string, std::uint64_t, std::string>>;
 
 /// Tells the control plane all that has changed on the node's boards before it answers.
 using NewsFlushActor = caf::typed_actor<caf::replies_to<flush_atom>::with<void>>;
@@ -77,8 +76,8 @@ using SandboxDirectoryActor = SandboxCommandsActor::extend<
     // Where it would be put, and why not elsewhere: JSON. @errors no_capacity
     caf::replies_to<place_atom, BootRequest>::with<std::string>,
     // A node came, with what it holds. Answers which of its sandboxes it has to end.
-    caf::replies_to<hello_atom, NodeStatus, NodeSessionActor, std::vector<Sandbox>, std::vector<Template>>::with<
-        std::vector<std::string>>,
+    caf::replies_to<hello_atom, NodeStatus, NodeSessionActor, std::vector<Sandbox>,
+                    std::vector<Template>>::with<std::vector<std::string>>,
     // How a node is now: whether it takes sandboxes, what it has.
     caf::reacts_to<node_atom, NodeStatus>,
     // Its connection of that epoch is over: why.
@@ -90,13 +89,14 @@ using SandboxDirectoryActor = SandboxCommandsActor::extend<
     caf::reacts_to<flush_atom>, caf::reacts_to<tick_atom>>;
 
 /// Knows which templates there are, and which node has which.
-using TemplateDirectoryActor = caf::typed_actor<
-    caf::replies_to<warmup_atom, WarmupRequest>::with<WarmupAnswer>,
-    // Owner, name, force. @errors template_not_found · template_in_use
-    caf::replies_to<remove_atom, std::string, std::string, bool>::with<void>,
-    caf::replies_to<hello_atom, NodeStatus, NodeSessionActor, std::vector<Template>>::with<void>,
-    caf::reacts_to<node_atom, NodeStatus>, caf::reacts_to<lost_atom, std::string, std::uint64_t, std::string>,
-    caf::reacts_to<news_atom, std::string, std::uint64_t, NodeNews>>;
+using TemplateDirectoryActor =
+    caf::typed_actor<caf::replies_to<warmup_atom, WarmupRequest>::with<WarmupAnswer>,
+                     // Owner, name, force. @errors template_not_found · template_in_use
+                     caf::replies_to<remove_atom, std::string, std::string, bool>::with<void>,
+                     caf::replies_to<hello_atom, NodeStatus, NodeSessionActor, std::vector<Template>>::with<void>,
+                     caf::reacts_to<node_atom, NodeStatus>,
+                     caf::reacts_to<lost_atom, std::string, std::uint64_t, std::string>,
+                     caf::reacts_to<news_atom, std::string, std::uint64_t, NodeNews>>;
 
 }  // namespace nanobox
 

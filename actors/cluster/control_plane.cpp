@@ -41,16 +41,16 @@ Result<ControlPlane> start_control_plane(caf::actor_system& system, SharedContro
   const auto ask_again = [nodes](bool& first) {
     if (!std::exchange(first, false)) caf::anon_send(*nodes, tick_atom_v);
   };
-  plane.templates = supervise<caf::detached>(
-      system, "template_directory", boards, [control, ask_again, first = true](caf::actor_system& on) mutable {
-        ask_again(first);
-        return on.spawn<caf::detached>(template_directory, control);
-      });
-  plane.sandboxes = supervise<caf::detached>(
-      system, "sandbox_directory", boards, [control, ask_again, first = true](caf::actor_system& on) mutable {
-        ask_again(first);
-        return on.spawn<caf::detached>(sandbox_directory, control);
-      });
+  plane.templates = supervise<caf::detached>(system, "template_directory", boards,
+                                             [control, ask_again, first = true](caf::actor_system& on) mutable {
+                                               ask_again(first);
+                                               return on.spawn<caf::detached>(template_directory, control);
+                                             });
+  plane.sandboxes = supervise<caf::detached>(system, "sandbox_directory", boards,
+                                             [control, ask_again, first = true](caf::actor_system& on) mutable {
+                                               ask_again(first);
+                                               return on.spawn<caf::detached>(sandbox_directory, control);
+                                             });
   plane.guests =
       supervise(system, "guest_router", boards, [control, ask_again, first = true](caf::actor_system& on) mutable {
         ask_again(first);
@@ -86,10 +86,10 @@ NodeMembership join_node(caf::actor_system& system, const Node& node, ControlPla
                          FetchTemplate fetch) {
   const auto& boards = node.services->boards;
   NodeMembership membership;
-  membership.fetcher = supervise(system, "template_fetcher", boards,
-                                 [node, fetch = std::move(fetch)](caf::actor_system& on) {
-                                   return on.spawn(template_fetcher, node.services, node.templates, fetch);
-                                 });
+  membership.fetcher =
+      supervise(system, "template_fetcher", boards, [node, fetch = std::move(fetch)](caf::actor_system& on) {
+        return on.spawn(template_fetcher, node.services, node.templates, fetch);
+      });
   membership.link = supervise<caf::detached>(
       system, "node_link", boards,
       [node, fetcher = membership.fetcher, door = std::move(door), description](caf::actor_system& on) {

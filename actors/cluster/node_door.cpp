@@ -26,8 +26,7 @@ NodeDoorActor::behavior_type node_door(NodeDoorActor::stateful_pointer<NodeDoorS
       },
       [self](hello_atom atom, NodeHello& hello, const NodeFaceActor& face,
              const std::string& proof) -> caf::result<Admission> {
-        const auto challenge =
-            self->state.challenges.extract(caf::actor_cast<caf::actor_addr>(self->current_sender()));
+        const auto challenge = self->state.challenges.extract(caf::actor_cast<caf::actor_addr>(self->current_sender()));
         if (self->state.check) {
           if (challenge.empty())
             return to_caf({.code = ErrorCode::peer_untrusted,
@@ -35,8 +34,7 @@ NodeDoorActor::behavior_type node_door(NodeDoorActor::stateful_pointer<NodeDoorS
                            .subject = hello.node_id,
                            .reason = "it answered a challenge that it was not given",
                            .mend = ""});
-          if (auto proven = self->state.check(hello, challenge.mapped(), proof); !proven)
-            return to_caf(proven.error());
+          if (auto proven = self->state.check(hello, challenge.mapped(), proof); !proven) return to_caf(proven.error());
         }
         auto promise = self->make_response_promise<Admission>();
         self->request(self->state.nodes, kHelloDeadline, atom, std::move(hello), face)

@@ -8,8 +8,8 @@
 namespace nanobox {
 
 /// Whether the answer to a challenge shows that the node is who it says. @errors peer_untrusted
-using ProofCheck = std::function<Result<void>(const NodeHello& hello, const std::string& challenge,
-                                              const std::string& proof)>;
+using ProofCheck =
+    std::function<Result<void>(const NodeHello& hello, const std::string& challenge, const std::string& proof)>;
 
 struct NodeDoorState {
   static inline const char* name = "node_door";

@@ -26,15 +26,15 @@ void answer(Self self, Promise promise, Value... value) {
     else
       to.deliver(value...);
   };
-  self->request(self->state.link, kFlushDeadline, flush_atom_v)
-      .then(deliver, [deliver](caf::error&) { deliver(); });
+  self->request(self->state.link, kFlushDeadline, flush_atom_v).then(deliver, [deliver](caf::error&) { deliver(); });
 }
 
 template <class T, class Handle, class... Message>
 void ask(Self self, caf::typed_response_promise<T> promise, const Handle& handle, Message... message) {
   const auto failed = [self, promise](caf::error& error) { answer(self, promise, error); };
   if constexpr (std::is_void_v<T>)
-    self->request(handle, kOrderDeadline, std::move(message)...).then([self, promise] { answer(self, promise); }, failed);
+    self->request(handle, kOrderDeadline, std::move(message)...)
+        .then([self, promise] { answer(self, promise); }, failed);
   else
     self->request(handle, kOrderDeadline, std::move(message)...)
         .then([self, promise](T& value) { answer(self, promise, std::move(value)); }, failed);

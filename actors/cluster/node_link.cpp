@@ -138,11 +138,12 @@ void introduce(Self self, const NodeDoorActor& door, const std::string& challeng
 
 /// Beside the beats: a slow disk is no silence.
 void measure(Self self) {
-  request_job(self, kMeasureDeadline, [services = self->state.node.services]() -> Result<NodeBeat> {
-    NodeBeat usage;
-    measure_usage(*services, usage);
-    return usage;
-  })
+  request_job(self, kMeasureDeadline,
+              [services = self->state.node.services]() -> Result<NodeBeat> {
+                NodeBeat usage;
+                measure_usage(*services, usage);
+                return usage;
+              })
       .then(
           [self](const NodeBeat& usage) {
             auto& beat = self->state.last_beat;
@@ -198,8 +199,7 @@ NodeLinkActor::behavior_type node_link(Self self, Node node, TemplateFetcherActo
         // What is known anew at each connection need not wait for one; runs are not.
         if (!state.face) {
           move_behind(waiting.runs, news.runs);
-          if (waiting.runs.size() > kRunsKept)
-            waiting.runs.erase(waiting.runs.begin(), waiting.runs.end() - kRunsKept);
+          if (waiting.runs.size() > kRunsKept) waiting.runs.erase(waiting.runs.begin(), waiting.runs.end() - kRunsKept);
           return;
         }
         // Within one message what is gone is gone last.

@@ -43,8 +43,8 @@ struct NodeLinkState {
 /// A node's connection to its control plane: made anew when it breaks, first at once, then with growing pauses.
 using NodeLinkActor = caf::typed_actor<
     // INTERNAL: connect · what changed on the boards · tell it · say that all is well
-    caf::reacts_to<tick_atom>, caf::reacts_to<news_atom, NodeNews>,
-    caf::replies_to<flush_atom>::with<void>, caf::reacts_to<beat_atom>>;
+    caf::reacts_to<tick_atom>, caf::reacts_to<news_atom, NodeNews>, caf::replies_to<flush_atom>::with<void>,
+    caf::reacts_to<beat_atom>>;
 
 /// Detached: connecting blocks.
 NodeLinkActor::behavior_type node_link(NodeLinkActor::stateful_pointer<NodeLinkState> self, Node node,

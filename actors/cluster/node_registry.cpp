@@ -116,9 +116,8 @@ caf::result<Admission> let_in(Self self, NodeHello& hello, const NodeFaceActor& 
   const auto known_everywhere = [self, promise, session, node](std::vector<std::string>& given_up) mutable {
     const auto open = self->state.connections.find(node.node_id);
     if (open != self->state.connections.end() && open->second.epoch == node.epoch) tell(self, node, true);
-    promise.deliver(Admission{.inbox = caf::actor_cast<NodeInboxActor>(session),
-                              .epoch = node.epoch,
-                              .given_up = std::move(given_up)});
+    promise.deliver(Admission{
+        .inbox = caf::actor_cast<NodeInboxActor>(session), .epoch = node.epoch, .given_up = std::move(given_up)});
   };
   self->request(state.templates, kHelloDeadline, hello_atom_v, node, session, hello.templates)
       .then(
@@ -187,11 +186,12 @@ Result<NodeStatus> join(Self self, const std::string& node_id, const std::string
   auto& state = self->state;
   const auto known = state.control->boards->nodes.find(node_id);
   if (node_id == state.control->local_node_id || (known && known->key_digest != key_digest))
-    return fail({.code = ErrorCode::node_exists,
-                 .attempted = "let a node join",
-                 .subject = node_id,
-                 .reason = "another node has that id",
-                 .mend = "give it another one ([agent] node_id), or remove the other: DELETE /api/v1/nodes/" + node_id});
+    return fail(
+        {.code = ErrorCode::node_exists,
+         .attempted = "let a node join",
+         .subject = node_id,
+         .reason = "another node has that id",
+         .mend = "give it another one ([agent] node_id), or remove the other: DELETE /api/v1/nodes/" + node_id});
   if (known) return *known;
   NodeStatus node;
   node.node_id = node_id;

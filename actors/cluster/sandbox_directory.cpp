@@ -244,7 +244,7 @@ void pause_drained(Self self) {
                 paused.node_id = node_id;
                 if (paused.id == id && is_its_own(self, node_id, id)) take(self, paused);
               },
-                [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "pause a drained sandbox"))); });
+              [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "pause a drained sandbox"))); });
     }
   }
 }
@@ -261,8 +261,7 @@ std::string group_node_of(Self self, const Sandbox& wanted) {
   return {};
 }
 
-Wish wish_for(Self self, const BootRequest& request, const Template& entry,
-              const std::vector<std::string>& failed_on) {
+Wish wish_for(Self self, const BootRequest& request, const Template& entry, const std::vector<std::string>& failed_on) {
   const auto& sandbox = request.sandbox;
   return {.owner = sandbox.owner,
           .template_key = template_key(sandbox.owner, sandbox.template_name),
@@ -281,8 +280,7 @@ Wish wish_for(Self self, const BootRequest& request, const Template& entry,
 }
 
 Result<Template> usable_template(Self self, const Sandbox& sandbox) {
-  const auto entry =
-      self->state.control->boards->templates.find(template_key(sandbox.owner, sandbox.template_name));
+  const auto entry = self->state.control->boards->templates.find(template_key(sandbox.owner, sandbox.template_name));
   if (!entry)
     return fail({.code = ErrorCode::template_not_found,
                  .attempted = "create a sandbox from template",
@@ -435,7 +433,8 @@ void try_create(Self self, const std::string& id) {
 caf::result<Sandbox> create(Self self, const BootRequest& request) {
   auto promise = self->make_response_promise<Sandbox>();
   const auto id = request.sandbox.id;
-  self->state.creating.emplace(id, Creating{.request = request, .promise = promise, .failed_on = {}, .first_error = {}});
+  self->state.creating.emplace(id,
+                               Creating{.request = request, .promise = promise, .failed_on = {}, .first_error = {}});
   try_create(self, id);
   return promise;
 }
@@ -509,7 +508,8 @@ caf::result<Template> snapshot(Self self, const std::string& id, snapshot_atom a
                    .subject = name,
                    .reason = "there is a template of that name",
                    .mend = "use another name, or delete it first"});
-  return hand_on<Template>(self, id, "make a template of the sandbox", [](Template&) {}, atom, id, name);
+  return hand_on<Template>(
+      self, id, "make a template of the sandbox", [](Template&) {}, atom, id, name);
 }
 
 caf::result<void> remove(Self self, const std::string& id) {

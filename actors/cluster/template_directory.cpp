@@ -67,8 +67,8 @@ void store(Self self, const std::string& key) {
   put_text(json, "home", found->second.home);
   put_text(json, "template", to_record(home->second));
   json.EndObject();
-  if (auto stored = put_record(*self->state.control->store, kPlacedTemplateKind, key, home->second.owner,
-                               buffer.GetString());
+  if (auto stored =
+          put_record(*self->state.control->store, kPlacedTemplateKind, key, home->second.owner, buffer.GetString());
       !stored)
     spdlog::error("{}", describe(stored.error()));
 }
@@ -153,8 +153,7 @@ caf::result<WarmupAnswer> warmup(Self self, const WarmupRequest& request) {
       .then(
           [self, promise, key, node_id](WarmupAnswer& answer) mutable {
             auto& state = self->state;
-            if (state.removed.erase(key) != 0)
-              (void)delete_record(*state.control->store, kRemovedTemplateKind, key);
+            if (state.removed.erase(key) != 0) (void)delete_record(*state.control->store, kRemovedTemplateKind, key);
             auto& entry = state.entries[key];
             entry.home = node_id;
             // The node's own word may come after this answer; readers find what it says from now on.
@@ -265,7 +264,8 @@ TemplateDirectoryActor::behavior_type template_directory(Self self, SharedContro
         if (node == self->state.nodes.end() || node->second.status.epoch != epoch) return;
         node->second.connected = false;
         for (const auto& [key, entry] : self->state.entries)
-          if (entry.on_node.contains(node_id)) self->state.control->boards->templates.publish(key, current(self, entry));
+          if (entry.on_node.contains(node_id))
+            self->state.control->boards->templates.publish(key, current(self, entry));
       },
       [self](news_atom, const std::string& node_id, std::uint64_t epoch, const NodeNews& news) {
         const auto node = self->state.nodes.find(node_id);

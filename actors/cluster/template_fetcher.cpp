@@ -48,9 +48,8 @@ TemplateFetcherActor::behavior_type template_fetcher(Self self, SharedServices s
         waiting.push_back(promise);
         if (waiting.size() > 1) return promise;
         const auto began = self->clock().now();
-        request_job(self, kFetchDeadline, [services = state.services, fetch = state.fetch, offer] {
-          return fetch(*services, offer);
-        })
+        request_job(self, kFetchDeadline,
+                    [services = state.services, fetch = state.fetch, offer] { return fetch(*services, offer); })
             .then(
                 [self, version, began](FetchedTemplate& fetched) {
                   const auto words = in_words(fetched, self->clock().now() - began);
@@ -69,4 +68,3 @@ TemplateFetcherActor::behavior_type template_fetcher(Self self, SharedServices s
 }
 
 }  // namespace nanobox
-

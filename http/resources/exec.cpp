@@ -152,8 +152,7 @@ private:
 
 void run_buffered(Api& api, const Request& request, Responder responder, const std::string& sandbox_id,
                   ExecCommand command) {
-  const auto collector =
-      api.system.spawn(exec_collector, api.spools, api.guests(), sandbox_id, std::move(command));
+  const auto collector = api.system.spawn(exec_collector, api.spools, api.guests(), sandbox_id, std::move(command));
   auto shared = std::make_shared<Responder>(std::move(responder));
   shared->on_disconnect([who = collector.address()] {
     if (const auto there = caf::actor_cast<caf::actor>(who))

@@ -32,8 +32,8 @@ void open(Self self, const GuestAccessActor& agent, const std::string& sandbox_i
           [self](caf::error& error) { self->state.client->on_failed(from_caf(error, "reach the sandbox")); });
 }
 
-ClientActor::behavior_type guest_client(Self self, GuestAccessActor agent, std::string sandbox_id, StreamRequest request,
-                                        std::shared_ptr<std::unique_ptr<GuestClient>> client) {
+ClientActor::behavior_type guest_client(Self self, GuestAccessActor agent, std::string sandbox_id,
+                                        StreamRequest request, std::shared_ptr<std::unique_ptr<GuestClient>> client) {
   auto& state = self->state;
   state.client = std::move(*client);
   state.client->set_host(

@@ -224,8 +224,7 @@ void add_node_routes(Router& router, Api& api) {
              [&api](const Request& request, Responder responder) { drain(api, request, std::move(responder)); });
   router.add(Method::post, "/api/v1/nodes/{id}/cordon", [&api](const Request& request, Responder responder) {
     if (!admin_only(request, responder)) return;
-    change_node(api, std::move(responder), cordon_atom_v, std::string(request.param("id")), false,
-                std::uint32_t{0});
+    change_node(api, std::move(responder), cordon_atom_v, std::string(request.param("id")), false, std::uint32_t{0});
   });
   router.add(Method::post, "/api/v1/nodes/{id}/uncordon", [&api](const Request& request, Responder responder) {
     if (!admin_only(request, responder)) return;

@@ -163,8 +163,8 @@ void change_network(Api& api, const Request& request, Responder responder) {
   if (!asked) return responder.send_problem(asked.error());
   ask_actor<Sandbox>(
       api, std::make_shared<Responder>(std::move(responder)), kShort, "change the sandbox's network",
-      api.plane.sandboxes, [](Responder& to, const Sandbox& changed) { to.send(200, to_json(changed)); }, network_atom_v,
-      asked->first, asked->second);
+      api.plane.sandboxes, [](Responder& to, const Sandbox& changed) { to.send(200, to_json(changed)); },
+      network_atom_v, asked->first, asked->second);
 }
 
 /// Pause and resume: nothing to say but the sandbox, which is the answer too.

@@ -231,8 +231,7 @@ void warm_up(Api& api, Request request, Responder responder) {
   auto warmup = read_warmup(request);
   if (warmup) prefer_embedded(api, warmup->image.image);
   if (warmup)
-    if (auto named = check_image_name(api.image_sources, warmup->image.image); !named)
-      warmup = fail(named.error());
+    if (auto named = check_image_name(api.image_sources, warmup->image.image); !named) warmup = fail(named.error());
   if (!warmup) {
     responder.send_problem(warmup.error());
     return;

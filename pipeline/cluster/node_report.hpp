@@ -23,7 +23,7 @@ struct NodeCapacity {
   std::uint32_t vcpu = 0;
   std::uint64_t memory_mb = 0;
   std::uint64_t disk_mb = 0;
-  std::uint32_t addresses = 0;    ///< 0: none are needed, its VMs have no interface
+  std::uint32_t addresses = 0;  ///< 0: none are needed, its VMs have no interface
   double vcpu_overcommit = 8.0;
   double disk_overcommit = 4.0;
   bool operator==(const NodeCapacity&) const = default;

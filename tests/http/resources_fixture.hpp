@@ -43,8 +43,8 @@ struct StandIn {
 };
 
 inline SandboxDirectoryActor::behavior_type stand_in_sandboxes(SandboxDirectoryActor::pointer,
-                                                             std::shared_ptr<StandIn> stand_in,
-                                                             std::shared_ptr<Boards> boards) {
+                                                               std::shared_ptr<StandIn> stand_in,
+                                                               std::shared_ptr<Boards> boards) {
   const auto with_status = [boards](const std::string& id, SandboxStatus status) {
     auto sandbox = *boards->sandboxes.find(id);
     sandbox.status = status;
@@ -87,7 +87,8 @@ inline SandboxDirectoryActor::behavior_type stand_in_sandboxes(SandboxDirectoryA
         return stand_in->answer("snapshot " + id + " " + name, made);
       },
       [=](place_atom, const BootRequest& request) {
-        return stand_in->answer("place", "{\"node_id\":\"here\",\"template\":\"" + request.sandbox.template_name + "\"}");
+        return stand_in->answer("place",
+                                "{\"node_id\":\"here\",\"template\":\"" + request.sandbox.template_name + "\"}");
       },
       [](hello_atom, const NodeStatus&, const NodeSessionActor&, const std::vector<Sandbox>&,
          const std::vector<Template>&) { return std::vector<std::string>(); },
@@ -101,7 +102,7 @@ inline SandboxDirectoryActor::behavior_type stand_in_sandboxes(SandboxDirectoryA
 }
 
 inline TemplateDirectoryActor::behavior_type stand_in_templates(TemplateDirectoryActor::pointer,
-                                                               std::shared_ptr<StandIn> stand_in) {
+                                                                std::shared_ptr<StandIn> stand_in) {
   return {
       [=](warmup_atom, const WarmupRequest& request) {
         stand_in->warmup = request;

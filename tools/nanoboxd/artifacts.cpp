@@ -114,11 +114,9 @@ Result<std::uint64_t> fetch_root(const Services& services, const NodeIdentity& i
   const auto deadline = std::chrono::steady_clock::now() + kConnect;
   const auto stream = NANOBOX_TRY(tls_connect(source, context, deadline, {}, kLimits));
   const auto& folder = services.cache.rootfs;
-  const auto fetched = NANOBOX_TRY(fetch_artifact(*stream, {.ticket = "-",
-                                                            .name = root,
-                                                            .tmp_folder = folder / ".tmp",
-                                                            .destination = folder,
-                                                            .files = root_files(root)}));
+  const auto fetched = NANOBOX_TRY(fetch_artifact(
+      *stream,
+      {.ticket = "-", .name = root, .tmp_folder = folder / ".tmp", .destination = folder, .files = root_files(root)}));
   std::vector<ArtifactPath> files;
   for (const auto& file : root_files(root)) files.push_back({.name = file, .path = folder / file});
   // Another node may get it from here without its being read once more.

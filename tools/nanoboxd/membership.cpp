@@ -169,11 +169,9 @@ Result<std::unique_ptr<JoinServer>> start_join_server(caf::actor_system& system,
             [&](caf::error& error) { grant = fail(from_caf(error, "let a node join")); });
     return grant;
   };
-  return JoinServer::start({.address = listen,
-                            .control_id = "control",
-                            .program_version = plane.control->version,
-                            .connections = 8},
-                           authority, plane.control->store, decide);
+  return JoinServer::start(
+      {.address = listen, .control_id = "control", .program_version = plane.control->version, .connections = 8},
+      authority, plane.control->store, decide);
 }
 
 ListenAddress join_address(const Settings::Cluster& settings) {

@@ -185,9 +185,9 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
     const auto renew = [authority](const NodeIdentity&) {
       return authority->make_identity("control", NodeRole::control, wall_now());
     };
-    membership = NANOBOX_TRY(Membership::start(
-        NANOBOX_TRY(authority->make_identity("control", NodeRole::control, wall_now())),
-        loaded.data_folder / "cluster-tls", renew));
+    membership =
+        NANOBOX_TRY(Membership::start(NANOBOX_TRY(authority->make_identity("control", NodeRole::control, wall_now())),
+                                      loaded.data_folder / "cluster-tls", renew));
     use_network(config, membership->files());
   }
   const auto identity = [&membership] { return membership->identity(); };
@@ -195,8 +195,7 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
   std::optional<RunningNode> node;
   if (has_node) {
     node.emplace();
-    node->services =
-        NANOBOX_TRY(set_up_services(loaded, store, NANOBOX_TRY(own_part(settings, *store))));
+    node->services = NANOBOX_TRY(set_up_services(loaded, store, NANOBOX_TRY(own_part(settings, *store))));
   }
   caf::actor_system system(config);
   if (node) node->node = NANOBOX_TRY(start_node(system, node->services));
@@ -221,13 +220,12 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
   std::unique_ptr<JoinServer> joins;
   const auto run = [&]() -> Result<void> {
     if (authority) {
-      port = NANOBOX_TRY(
-          open_cluster_port(system, plane, *settings.cluster.listen_addr, authority->certificate()));
+      port = NANOBOX_TRY(open_cluster_port(system, plane, *settings.cluster.listen_addr, authority->certificate()));
       joins = NANOBOX_TRY(start_join_server(system, plane, *authority, join_address(settings.cluster), port->address,
                                             settings.network.subnet));
       spdlog::info("nodes join at {} and connect at {}", to_string(joins->address()), to_string(port->address));
-      api.invite = [store, digest = authority->key_digest(),
-                    join_addr = to_string(joins->address())](std::chrono::seconds lifetime) -> Result<http::Invitation> {
+      api.invite = [store, digest = authority->key_digest(), join_addr = to_string(joins->address())](
+                       std::chrono::seconds lifetime) -> Result<http::Invitation> {
         const auto now = wall_now();
         const auto token = NANOBOX_TRY(issue_token(*store, digest, lifetime, now));
         return http::Invitation{.token = to_string(token), .expires_at = now + lifetime, .join_addr = join_addr};

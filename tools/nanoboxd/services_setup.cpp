@@ -176,9 +176,8 @@ Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared
   services->sandboxes_folder = settings.agent.rootfs_dir;
   services->snapshots_folder = settings.agent.snapshot_dir;
   services->run_folder = loaded.data_folder / "run";
-  for (const auto& folder :
-       {loaded.data_folder, settings.oci.cache_dir, services->cache.rootfs, services->sandboxes_folder,
-        services->snapshots_folder, services->run_folder}) {
+  for (const auto& folder : {loaded.data_folder, settings.oci.cache_dir, services->cache.rootfs,
+                             services->sandboxes_folder, services->snapshots_folder, services->run_folder}) {
     NANOBOX_TRY(make_folder(folder));
     let_through(folder);
   }

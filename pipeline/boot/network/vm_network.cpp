@@ -212,8 +212,8 @@ Result<NetlinkTraffic> VmNetwork::reapply(const NetworkPolicy& policy) {
   if (!attachment_) return change(policy);
   const auto address = attachment_->address;
   mbps_.reset();
-  auto sent = NANOBOX_TRY(apply_inside(vm_ruleset::attach(address, policy, settings_.subnet, new_epoch()),
-                                       policy.rate_limit_mbps));
+  auto sent = NANOBOX_TRY(
+      apply_inside(vm_ruleset::attach(address, policy, settings_.subnet, new_epoch()), policy.rate_limit_mbps));
   sent += NANOBOX_TRY(route(address, true));
   const auto wanted = wanted_of(link_, address, policy);
   sent += NANOBOX_TRY(settings_.table->put(std::nullopt, wanted));
