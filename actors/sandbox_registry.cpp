@@ -8,6 +8,7 @@
 #include "actors/record_tables.hpp"
 #include "actors/sandbox_saving.hpp"
 #include "actors/sandbox_steps.hpp"
+#include "actors/serving_template.hpp"
 #include "actors/template_snapshot.hpp"
 #include "actors/vmm_stock.hpp"
 #include "pipeline/store/record_store.hpp"
@@ -48,31 +49,10 @@ void forget(Self self, const std::string& id) {
 /// Fills in what the template decides. @errors why no sandbox of it can be made now
 Result<std::shared_ptr<const Template>> take_template(Self self, Sandbox& sandbox) {
   const auto& services = *self->state.services;
-  const auto entry = services.boards->templates.find(template_key(sandbox.owner, sandbox.template_name));
-  if (!entry)
-    return fail({.code = ErrorCode::template_not_found,
-                 .attempted = "create a sandbox from template",
-                 .subject = sandbox.template_name,
-                 .reason = "no template has that name",
-                 .mend = "POST /api/v1/templates/warmup makes one"});
-  if (!entry->usable())
-    return fail({.code = ErrorCode::template_not_ready,
-                 .attempted = "create a sandbox from template",
-                 .subject = sandbox.template_name,
-                 .reason = "it is " + std::string(to_string(entry->status)),
-                 .mend = "wait until its status says ready"});
+  auto entry = NANOBOX_TRY(serving_template(*services.boards, sandbox));
   stand_on(services, *entry, sandbox);
   sandbox.status = SandboxStatus::creating;
   sandbox.created_at = wall_now();
-  const auto least_mb = std::max<std::uint64_t>((entry->rootfs.size_bytes + (1 << 20) - 1) >> 20,
-                                                entry->disk.empty() ? 0 : entry->resources.disk_mb);
-  if (sandbox.resources.disk_mb < least_mb)
-    return fail({.code = ErrorCode::invalid_value,
-                 .attempted = "create a sandbox",
-                 .subject = "",
-                 .reason = "disk_mb is below the root's size",
-                 .mend = "ask for at least " + std::to_string(least_mb) + " MiB",
-                 .fields = {{"/resources/disk_mb", "must be at least " + std::to_string(least_mb)}}});
   return entry;
 }
 

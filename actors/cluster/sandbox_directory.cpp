@@ -6,6 +6,7 @@
 
 #include "actors/cluster/node_session.hpp"
 #include "actors/cluster/placed_sandbox.hpp"
+#include "actors/serving_template.hpp"
 #include "config/random_bytes.hpp"
 #include "pipeline/cluster/placement/placement.hpp"
 
@@ -279,23 +280,6 @@ Wish wish_for(Self self, const BootRequest& request, const Template& entry, cons
           .needs_snapshot = false};
 }
 
-Result<Template> usable_template(Self self, const Sandbox& sandbox) {
-  const auto entry = self->state.control->boards->templates.find(template_key(sandbox.owner, sandbox.template_name));
-  if (!entry)
-    return fail({.code = ErrorCode::template_not_found,
-                 .attempted = "create a sandbox from template",
-                 .subject = sandbox.template_name,
-                 .reason = "no template has that name",
-                 .mend = "POST /api/v1/templates/warmup makes one"});
-  if (!entry->usable())
-    return fail({.code = ErrorCode::template_not_ready,
-                 .attempted = "create a sandbox from template",
-                 .subject = sandbox.template_name,
-                 .reason = "it is " + std::string(to_string(entry->status)),
-                 .mend = "wait until its status says ready"});
-  return *entry;
-}
-
 /// Whether another node may well do what this one could not.
 bool may_work_elsewhere(const Error& error) {
   switch (error.code) {
@@ -380,9 +364,9 @@ void try_create(Self self, const std::string& id) {
   auto& state = self->state;
   auto& creating = state.creating.at(id);
   auto& sandbox = creating.request.sandbox;
-  const auto entry = usable_template(self, sandbox);
+  const auto entry = serving_template(*state.control->boards, sandbox);
   if (!entry) return create_failed(self, id, entry.error());
-  const auto chosen = choose_node(self, creating, *entry);
+  const auto chosen = choose_node(self, creating, **entry);
   if (!chosen) return create_failed(self, id, chosen.error());
   const auto& node = state.nodes.at(*chosen);
   sandbox.node_id = *chosen;
@@ -398,7 +382,7 @@ void try_create(Self self, const std::string& id) {
                      .way = creating.request.way,
                      .waited_ms = static_cast<std::uint32_t>(duration_cast<milliseconds>(waited).count()),
                      .placement = creating.failed_on.empty() ? "" : "after " + creating.failed_on.back() + " failed",
-                     .offers = offers_for(self, node, *entry)};
+                     .offers = offers_for(self, node, **entry)};
   self->request(node.session, kCreateDeadline, create_atom_v, std::move(order))
       .then(
           [self, id, node_id = *chosen](Sandbox& made) {
@@ -440,9 +424,9 @@ caf::result<Sandbox> create(Self self, const BootRequest& request) {
 }
 
 caf::result<std::string> explain(Self self, const BootRequest& request) {
-  const auto entry = usable_template(self, request.sandbox);
+  const auto entry = serving_template(*self->state.control->boards, request.sandbox);
   if (!entry) return to_caf(entry.error());
-  const auto decision = place(self->state.view, wish_for(self, request, *entry, {}), self->state.random, Explain::yes);
+  const auto decision = place(self->state.view, wish_for(self, request, **entry, {}), self->state.random, Explain::yes);
   if (!decision) return to_caf(decision.error());
   return placement_json(*decision);
 }
