@@ -37,9 +37,15 @@ using NodeDoorActor =
     caf::typed_actor<caf::replies_to<greet_atom>::with<std::string>,
                      caf::replies_to<hello_atom, NodeHello, NodeFaceActor, std::string>::with<Admission>>;
 
+/// Told what a node of that epoch says.
+using NewsSinkActor = caf::typed_actor<caf::reacts_to<news_atom, std::string, std::uint64_t, NodeNews>>;
+
 /// A node as the control plane's own actors use it: all that a face understands, as long as the connection is there.
 /// Afterwards, and for what was on its way, @errors node_lost.
 using NodeSessionActor = NodeFaceActor::extend_with<NodeInboxActor>::extend<
+    // A directory takes news of sandboxes, or (true) of templates, itself: they reach it before the answers that follow
+    // them, which its supervisor's queue would not see to.
+    caf::reacts_to<start_atom, NewsSinkActor, bool>,
     // INTERNAL
     caf::reacts_to<tick_atom>>;
 

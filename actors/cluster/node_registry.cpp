@@ -99,8 +99,8 @@ caf::result<Admission> let_in(Self self, NodeHello& hello, const NodeFaceActor& 
 
   const auto session = self->spawn(node_session, node.node_id, node.epoch, face,
                                    SessionListeners{.nodes = NodeRegistryActor(self),
-                                                    .sandboxes = state.sandboxes,
-                                                    .templates = state.templates,
+                                                    .sandboxes = NewsSinkActor(state.sandboxes),
+                                                    .templates = NewsSinkActor(state.templates),
                                                     .boards = state.control->boards,
                                                     .is_local = local});
   self->monitor(session);

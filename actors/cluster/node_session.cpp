@@ -144,6 +144,10 @@ NodeSessionActor::behavior_type node_session(Self self, std::string node_id, std
         }
         if (!news.empty()) self->send(state.listeners.sandboxes, atom, state.node_id, state.epoch, std::move(news));
       },
+      [self](start_atom, const NewsSinkActor& directory, bool of_templates) {
+        auto& listeners = self->state.listeners;
+        (of_templates ? listeners.templates : listeners.sandboxes) = directory;
+      },
       [self](tick_atom atom) {
         auto& state = self->state;
         if (!state.listeners.is_local && self->clock().now() - state.heard > kNodeSilence)

@@ -12,8 +12,8 @@ namespace nanobox {
 /// Whom a session tells what its node says.
 struct SessionListeners {
   NodeRegistryActor nodes;
-  SandboxDirectoryActor sandboxes;
-  TemplateDirectoryActor templates;
+  NewsSinkActor sandboxes;
+  NewsSinkActor templates;
   std::shared_ptr<Boards> boards;  ///< of the control plane
   bool is_local = false;           ///< in the same process: its silence means nothing
 };

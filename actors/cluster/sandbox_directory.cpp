@@ -159,6 +159,7 @@ std::vector<std::string> arrived(Self self, const NodeStatus& status, const Node
   node.status = status;
   node.session = session;
   node.connected = true;
+  self->send(session, start_atom_v, NewsSinkActor(SandboxDirectoryActor(self)), false);
   node.templates.clear();
   for (const auto& entry : templates) node.templates[template_key(entry.owner, entry.name)] = entry;
   update_view(self, node);

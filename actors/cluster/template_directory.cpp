@@ -244,6 +244,7 @@ TemplateDirectoryActor::behavior_type template_directory(Self self, SharedContro
              const std::vector<Template>& templates) -> caf::result<void> {
         auto& state = self->state;
         state.nodes[status.node_id] = {.status = status, .session = session, .connected = true};
+        self->send(session, start_atom_v, NewsSinkActor(TemplateDirectoryActor(self)), true);
         std::set<std::string> there;
         for (const auto& entry : templates) {
           there.insert(template_key(entry.owner, entry.name));
