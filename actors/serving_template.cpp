@@ -30,4 +30,8 @@ Result<std::shared_ptr<const Template>> serving_template(const Boards& boards, c
   return entry;
 }
 
+bool is_same_version(const Template& a, const Template& b) {
+  return a.rootfs.identity == b.rootfs.identity && a.disk == b.disk && a.prime == b.prime && a.resources == b.resources;
+}
+
 }  // namespace nanobox

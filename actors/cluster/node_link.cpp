@@ -2,13 +2,10 @@
 
 #include <spdlog/spdlog.h>
 
-#include <filesystem>
-
 #include "actors/cluster/node_face.hpp"
 #include "actors/cluster/node_session.hpp"
 #include "actors/cluster/node_usage.hpp"
 #include "actors/job.hpp"
-#include "pipeline/store/node_store.hpp"
 
 namespace nanobox {
 

@@ -175,6 +175,14 @@ caf::result<NodeStatus> cordon(Self self, const std::string& node_id, bool cordo
   return *state.control->boards->nodes.find(node_id);
 }
 
+/// The node, if that is the connection it has now.
+std::optional<NodeStatus> connected_node(Self self, const std::string& node_id, std::uint64_t epoch) {
+  const auto open = self->state.connections.find(node_id);
+  const auto known = self->state.control->boards->nodes.find(node_id);
+  if (open == self->state.connections.end() || open->second.epoch != epoch || !known) return std::nullopt;
+  return *known;
+}
+
 std::set<std::string> taken_parts(const ControlServices& control) {
   std::set<std::string> taken;
   for (const auto& node : control.boards->nodes.all()) taken.insert(node->subnet_part);
@@ -221,19 +229,17 @@ NodeRegistryActor::behavior_type node_registry(Self self, SharedControl control,
   return {
       [self](hello_atom, NodeHello& hello, const NodeFaceActor& face) { return let_in(self, hello, face); },
       [self](beat_atom, const std::string& node_id, std::uint64_t epoch, const NodeBeat& beat) {
-        const auto open = self->state.connections.find(node_id);
-        const auto known = self->state.control->boards->nodes.find(node_id);
-        if (open == self->state.connections.end() || open->second.epoch != epoch || !known) return;
-        NodeStatus node = *known;
+        auto known = connected_node(self, node_id, epoch);
+        if (!known) return;
+        auto& node = *known;
         node.beat = beat;
         node.last_heartbeat_at = wall_now();
         tell(self, std::move(node), true);
       },
       [self](news_atom, const std::string& node_id, std::uint64_t epoch, const std::vector<PoolState>& pools) {
-        const auto open = self->state.connections.find(node_id);
-        const auto known = self->state.control->boards->nodes.find(node_id);
-        if (open == self->state.connections.end() || open->second.epoch != epoch || !known) return;
-        NodeStatus node = *known;
+        auto known = connected_node(self, node_id, epoch);
+        if (!known) return;
+        auto& node = *known;
         for (const auto& pool : pools) {
           const auto same = [&](const PoolState& other) {
             return other.owner == pool.owner && other.template_name == pool.template_name;

@@ -179,7 +179,6 @@ std::vector<std::string> arrived(Self self, const NodeStatus& status, const Node
   // What it was told to end and does not have any more needs no further telling.
   for (auto it = state.given_up.begin(); it != state.given_up.end();) {
     if (it->second == status.node_id && !there.contains(it->first)) {
-      state.unsaved.insert(it->first);
       flush_soon(self, it->first);
       it = state.given_up.erase(it);
     } else {
@@ -319,9 +318,7 @@ std::vector<TemplateOffer> offers_for(Self self, const Node& node, const Templat
   const auto key = template_key(entry.owner, entry.name);
   const auto same = [&](const Node& other) {
     const auto found = other.templates.find(key);
-    return found != other.templates.end() && found->second.usable() &&
-           found->second.rootfs.identity == entry.rootfs.identity && found->second.disk == entry.disk &&
-           found->second.prime == entry.prime && found->second.resources == entry.resources;
+    return found != other.templates.end() && found->second.usable() && is_same_version(found->second, entry);
   };
   if (same(node)) return {};
   TemplateOffer offer{.entry = entry, .sources = {}};

@@ -1,6 +1,7 @@
 #include "actors/cluster/template_fetcher.hpp"
 
 #include "actors/job.hpp"
+#include "actors/serving_template.hpp"
 
 namespace nanobox {
 
@@ -16,8 +17,7 @@ std::string version_of(const Template& entry) {
 
 bool is_here(const Services& services, const Template& wanted) {
   const auto here = services.boards->templates.find(template_key(wanted.owner, wanted.name));
-  return here && here->usable() && here->rootfs.identity == wanted.rootfs.identity && here->disk == wanted.disk &&
-         here->prime == wanted.prime && here->resources == wanted.resources;
+  return here && here->usable() && is_same_version(*here, wanted);
 }
 
 void over(Self self, const std::string& version, const Result<std::string>& outcome) {

@@ -48,6 +48,13 @@ fs::path find_embedded_images() {
   return fs::is_directory(folder, error) ? fs::canonical(folder, error) : fs::path();
 }
 
+/// Images that come with the program are local ones. @returns their folder; empty: none
+fs::path allow_embedded_images(Settings& settings) {
+  auto folder = find_embedded_images();
+  if (!folder.empty()) settings.oci.local_roots.push_back(folder);
+  return folder;
+}
+
 /// Clients on this host find the server by it.
 Result<void> write_address(const fs::path& data, const ListenAddress& address) {
   auto reachable = address;
@@ -173,8 +180,7 @@ Result<void> serve_api(const LoadedSettings& loaded, http::Api& api, const sigse
 /// The roles `all` and `control`.
 Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& signals) {
   const auto& settings = loaded.settings;
-  const auto embedded_images = find_embedded_images();
-  if (!embedded_images.empty()) loaded.settings.oci.local_roots.push_back(embedded_images);
+  const auto embedded_images = allow_embedded_images(loaded.settings);
   const auto store = NANOBOX_TRY(ControlStore::open(loaded.data_folder / "control.db"));
 
   ActorSystemConfig config;
@@ -261,8 +267,7 @@ Result<int> serve_node(LoadedSettings loaded, const RoleOptions& options, const 
   const auto place = joined.place;
   loaded.settings.agent.node_id = joined.identity.node_id();
   loaded.settings.network.subnet = place.subnet;
-  const auto embedded_images = find_embedded_images();
-  if (!embedded_images.empty()) loaded.settings.oci.local_roots.push_back(embedded_images);
+  allow_embedded_images(loaded.settings);
   const auto renewed = [place, data = loaded.data_folder](const NodeIdentity& old) -> Result<NodeIdentity> {
     auto joined = NANOBOX_TRY(
         renew(old, to_string(place.join), std::string(kVersion), std::chrono::steady_clock::now() + kRenew));
