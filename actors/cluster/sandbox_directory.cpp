@@ -494,27 +494,6 @@ caf::result<Template> snapshot(Self self, const std::string& id, snapshot_atom a
       self, id, "make a template of the sandbox", [](Template&) {}, atom, id, name);
 }
 
-caf::result<void> remove(Self self, const std::string& id) {
-  auto& state = self->state;
-  const auto sandbox = state.sandboxes.find(id);
-  if (sandbox == state.sandboxes.end()) return to_caf(missing(id));
-  const auto node = state.nodes.find(sandbox->second.node_id);
-  if (node == state.nodes.end() || !node->second.connected) {
-    state.given_up[id] = sandbox->second.node_id;
-    forget(self, id);
-    return caf::unit;
-  }
-  auto promise = self->make_response_promise<void>();
-  self->request(node->second.session, kShort, remove_atom_v, id)
-      .then(
-          [self, id, promise] {
-            forget(self, id);
-            deliver_done(promise);
-          },
-          [promise](caf::error& error) mutable { promise.deliver(std::move(error)); });
-  return promise;
-}
-
 void flush(Self self) {
   auto& state = self->state;
   state.flushing = false;
@@ -539,6 +518,28 @@ void flush(Self self) {
     state.flushing = true;
     self->delayed_send(self, kNodeBeat, flush_atom_v);
   }
+}
+
+caf::result<void> remove(Self self, const std::string& id) {
+  auto& state = self->state;
+  const auto sandbox = state.sandboxes.find(id);
+  if (sandbox == state.sandboxes.end()) return to_caf(missing(id));
+  const auto node = state.nodes.find(sandbox->second.node_id);
+  if (node == state.nodes.end() || !node->second.connected) {
+    state.given_up[id] = sandbox->second.node_id;
+    forget(self, id);
+    flush(self);  // nobody else would know that its node has yet to end it
+    return caf::unit;
+  }
+  auto promise = self->make_response_promise<void>();
+  self->request(node->second.session, kShort, remove_atom_v, id)
+      .then(
+          [self, id, promise] {
+            forget(self, id);
+            deliver_done(promise);
+          },
+          [promise](caf::error& error) mutable { promise.deliver(std::move(error)); });
+  return promise;
 }
 
 Result<void> load(Self self) {
