@@ -195,8 +195,27 @@ void resume_prepared(Self self, const Awakening& awakening, const Sandbox& pause
   });
 }
 
-void resume_now(Self self, const Sandbox& paused, SandboxPromise promise) {
+Error not_paused(const Sandbox& sandbox) {
+  return {.code = ErrorCode::conflict,
+          .attempted = "resume sandbox",
+          .subject = sandbox.id,
+          .reason = "it is " + std::string(to_string(sandbox.status)),
+          .mend = "only a paused one can be resumed"};
+}
+
+void resume_now(Self self, const std::string& id, SandboxPromise promise) {
   auto& state = self->state;
+  const auto found = state.services->boards->sandboxes.find(id);
+  if (!found || found->status != SandboxStatus::paused || state.removing.contains(id)) {
+    if (!found)
+      promise.deliver(to_caf(sandbox_missing(id)));
+    else if (found->status == SandboxStatus::running && !state.removing.contains(id))
+      promise.deliver(*found);  // by another who asked for the same
+    else
+      promise.deliver(to_caf(not_paused(*found)));
+    return turn_over(self, id);
+  }
+  const Sandbox paused = *found;
   Sandbox resuming = paused;
   resuming.status = SandboxStatus::resuming;
   auto over = [self, id = paused.id](const fs::path& layer) {
@@ -246,15 +265,10 @@ caf::result<Sandbox> resume_sandbox(Self self, const std::string& id) {
   const auto sandbox = services.boards->sandboxes.find(id);
   if (!sandbox) return to_caf(sandbox_missing(id));
   if (sandbox->status == SandboxStatus::running && !state.removing.contains(id)) return *sandbox;
-  if (sandbox->status != SandboxStatus::paused || state.removing.contains(id) || state.saving.contains(id))
-    return to_caf({.code = ErrorCode::conflict,
-                   .attempted = "resume sandbox",
-                   .subject = id,
-                   .reason = "it is " + std::string(to_string(sandbox->status)),
-                   .mend = "only a paused one can be resumed"});
+  if (sandbox->status != SandboxStatus::paused || state.removing.contains(id)) return to_caf(not_paused(*sandbox));
   if (!services.driver) return to_caf(services.driver_problem);
   auto promise = self->make_response_promise<Sandbox>();
-  in_turn(self, id, [self, paused = *sandbox, promise] { resume_now(self, paused, promise); });
+  in_turn(self, id, [self, id, promise] { resume_now(self, id, promise); });
   return promise;
 }
 
