@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,10 +28,18 @@ struct Boards {
   Board<RunRecord> runs;          ///< run_recorder; by run id, the newest 1000
   Board<Template> templates;      ///< template_registry; by owner + "/" + name
   Board<Sandbox> sandboxes;       ///< sandbox_registry; by id
+  Board<Sandbox> kept_states;     ///< sandbox_registry; by saved_name: what is kept for other nodes (kept_states.hpp)
   Board<PoolState> pools;         ///< pool_keeper; by owner + "/" + template
   Board<NodeStatus> nodes;        ///< node_registry, of a control plane; by node id
   Board<ConcernHealth> concerns;  ///< the supervisor of each concern; those that never died are not there
 };
+
+/// All that stands on files of this node: its sandboxes, and the states that it keeps for others.
+inline std::vector<std::shared_ptr<const Sandbox>> all_with_files(const Boards& boards) {
+  auto all = boards.sandboxes.all();
+  for (auto& kept : boards.kept_states.all()) all.push_back(std::move(kept));
+  return all;
+}
 
 /// The key of a template on its board and in the store.
 inline std::string template_key(const std::string& owner, const std::string& name) {

@@ -217,6 +217,12 @@ using SandboxRegistryActor = caf::typed_actor<
     caf::replies_to<fork_atom, std::string, std::uint32_t>::with<Forked>,
     // A template of that name from a running one. @errors conflict: the name is taken
     caf::replies_to<snapshot_atom, std::string, std::string>::with<Template>,
+    // What it keeps for other nodes, by saved_name (kept_states.hpp): note it, let go of it, make it a sandbox of this
+    // node, boot so many copies of it; and keep a running sandbox' state of now.
+    caf::replies_to<keep_atom, Sandbox>::with<Sandbox>, caf::replies_to<undo_atom, std::string>::with<void>,
+    caf::replies_to<adopt_atom, std::string, Sandbox>::with<Sandbox>,
+    caf::replies_to<create_atom, std::string, std::uint32_t>::with<Forked>,
+    caf::replies_to<capture_atom, std::string>::with<Forked>,
     // INTERNAL: a boot's outcome; a VM that ended by itself; deadlines.
     caf::reacts_to<ended_atom, RunRecord, Sandbox>, caf::reacts_to<ended_atom, std::string, std::string>,
     caf::reacts_to<tick_atom>, caf::reacts_to<end_atom, std::string>,

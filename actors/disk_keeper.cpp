@@ -72,6 +72,10 @@ Result<std::filesystem::path> empty_memory(const Services& services, std::uint32
   return file;
 }
 
+LineageFolders lineage_folders(const Services& services) {
+  return {.snapshots = services.snapshots_folder, .layers = services.sandboxes_folder / kLayersFolder};
+}
+
 std::filesystem::path new_layer(const Services& services) {
   return services.sandboxes_folder / kLayersFolder / make_id("layer") / "disk.qcow2";
 }

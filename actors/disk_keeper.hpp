@@ -2,6 +2,7 @@
 
 #include "actors/concerns.hpp"
 #include "actors/services.hpp"
+#include "pipeline/cluster/lineage/lineage_artifacts.hpp"
 
 namespace nanobox {
 
@@ -19,6 +20,9 @@ inline constexpr const char* kEmptyMemoryFolder = ".empty-memory";
 
 /// The memory that every cold boot of that size maps: nothing but a hole, never written. Blocking.
 Result<std::filesystem::path> empty_memory(const Services& services, std::uint32_t memory_mb);
+
+/// Where this node keeps what its sandboxes at rest stand on.
+LineageFolders lineage_folders(const Services& services);
 
 /// A name for a frozen overlay: `.layers/<layer id>/disk.qcow2`.
 std::filesystem::path new_layer(const Services& services);

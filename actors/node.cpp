@@ -10,6 +10,7 @@
 #include "actors/ext4_builder.hpp"
 #include "actors/image_puller.hpp"
 #include "actors/ip_allocator.hpp"
+#include "actors/kept_states.hpp"
 #include "actors/layer_extractor.hpp"
 #include "actors/network_keeper.hpp"
 #include "actors/node_agent.hpp"
@@ -121,6 +122,7 @@ Result<Node> start_node(caf::actor_system& system, SharedServices services) {
   NANOBOX_TRY(remove_strays(*services));
   NANOBOX_TRY(adopt_networks(*services));
   NANOBOX_TRY(load_templates(*services));
+  NANOBOX_TRY(load_kept_states(*services));
   Node node;
   node.services = services;
   const auto& boards = services->boards;

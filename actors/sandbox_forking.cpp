@@ -2,6 +2,7 @@
 
 #include "actors/disk_keeper.hpp"
 #include "actors/job.hpp"
+#include "actors/kept_states.hpp"
 #include "actors/sandbox_saving.hpp"
 #include "config/id.hpp"
 
@@ -23,7 +24,8 @@ struct Children {
   Forked forked;
 };
 
-void children_over(Self self, const std::string& id, RunRecord run, Children& children, ForkPromise promise,
+/// @param turn  whose turn ends with it
+void children_over(Self self, const std::string& turn, RunRecord run, Children& children, ForkPromise promise,
                    const fs::path& folder) {
   self->state.half_saved.erase(folder);
   end_run(self, run, children.failure);
@@ -38,13 +40,13 @@ void children_over(Self self, const std::string& id, RunRecord run, Children& ch
     std::ranges::sort(children.forked.children, {}, &Sandbox::id);
     promise.deliver(std::move(children.forked));
   }
-  turn_over(self, id);
+  turn_over(self, turn);
   collect_layers(self);
 }
 
 /// @param parent  with the chain that the children get
-void boot_children(Self self, const Sandbox& parent, std::uint32_t count, const RunRecord& run, const Saved& saved,
-                   ForkPromise promise, std::chrono::steady_clock::time_point received) {
+void boot_children(Self self, const Sandbox& parent, const std::string& turn, std::uint32_t count, const RunRecord& run,
+                   const Saved& saved, ForkPromise promise, std::chrono::steady_clock::time_point received) {
   auto children = std::make_shared<Children>();
   children->pending = count;
   children->forked.pause_us = saved.captured.pause_us;
@@ -74,18 +76,16 @@ void boot_children(Self self, const Sandbox& parent, std::uint32_t count, const 
         children->forked.children.push_back(std::move(*booted));
       else if (!children->failure)
         children->failure = booted.error();
-      if (--children->pending == 0) children_over(self, parent.id, run, *children, promise, saved.state.folder);
+      if (--children->pending == 0) children_over(self, turn, run, *children, promise, saved.state.folder);
     });
   }
 }
 
-/// The parent goes on; its children begin.
-void fork_saved(Self self, const Sandbox& parent, std::uint32_t count, RunRecord run, const Saved& saved,
-                ForkPromise promise, std::chrono::steady_clock::time_point received) {
-  saved_stage(self, run, saved);
-  if (parent.lineage.disk_layers.size() <= kLongestChain)
-    return boot_children(self, parent, count, run, saved, promise, received);
-  // The parent's own chain becomes shorter when it is paused and resumed.
+/// Copies of a parent whose disk's chain is too long get a shorter one. The parent's own becomes shorter when it is
+/// paused and resumed. @param then  told the parent with the chain that they get
+void with_short_chain(Self self, const Sandbox& parent, const Saved& saved,
+                      const std::function<void(Result<Sandbox>)>& then) {
+  if (parent.lineage.disk_layers.size() <= kLongestChain) return then(parent);
   auto forked = std::make_shared<Sandbox>(parent);
   const auto layer = new_layer(*self->state.services);
   self->state.half_saved.insert(layer.parent_path());
@@ -96,19 +96,52 @@ void fork_saved(Self self, const Sandbox& parent, std::uint32_t count, RunRecord
               })
       .then(
           [=](bool) {
-            boot_children(self, *forked, count, run, saved, promise, received);
+            then(*forked);
             self->state.half_saved.erase(layer.parent_path());
           },
           [=](caf::error& error) {
             self->state.half_saved.erase(layer.parent_path());
-            Children none;
-            none.failure = from_caf(error, "shorten the disk's chain of " + parent.id);
-            children_over(self, parent.id, run, none, promise, saved.state.folder);
+            then(fail(from_caf(error, "shorten the disk's chain of " + forked->id)));
           });
 }
 
-void fork_placed(Self self, const std::string& id, std::uint32_t count, ForkPromise promise,
-                 std::chrono::steady_clock::time_point received) {
+/// The parent goes on; its children begin.
+void fork_saved(Self self, const Sandbox& parent, std::uint32_t count, RunRecord run, const Saved& saved,
+                ForkPromise promise, std::chrono::steady_clock::time_point received) {
+  saved_stage(self, run, saved);
+  with_short_chain(self, parent, saved, [=, id = parent.id](Result<Sandbox> forked) {
+    if (forked) return boot_children(self, *forked, id, count, run, saved, promise, received);
+    Children none;
+    none.failure = forked.error();
+    children_over(self, id, run, none, promise, saved.state.folder);
+  });
+}
+
+/// The parent goes on; what it was is kept for other nodes.
+void export_saved(Self self, const Sandbox& parent, RunRecord run, const Saved& saved, ForkPromise promise) {
+  saved_stage(self, run, saved);
+  with_short_chain(self, parent, saved, [=, id = parent.id](Result<Sandbox> state) mutable {
+    auto kept = [&]() -> Result<Sandbox> {
+      auto at_rest = NANOBOX_TRY(std::move(state));
+      at_rest.lineage.paused_state = saved.state.folder;
+      at_rest.lineage.memory_layer = saved.state.pages();
+      return keep_state(self, std::move(at_rest));
+    }();
+    self->state.half_saved.erase(saved.state.folder);
+    end_run(self, run, kept ? std::nullopt : std::optional(kept.error()));
+    if (kept)
+      promise.deliver(
+          Forked{.children = {std::move(*kept)}, .pause_us = saved.captured.pause_us, .frozen_us = saved.frozen_us});
+    else
+      promise.deliver(to_caf(kept.error()));
+    turn_over(self, id);
+    collect_layers(self);
+  });
+}
+
+/// @param then  told the parent as it was saved, its run and what was saved
+void save_parent(Self self, const std::string& id, bool for_other_nodes, ForkPromise promise,
+                 std::function<void(const Sandbox&, const RunRecord&, const Saved&)> then) {
   auto& state = self->state;
   auto parent = running(self, id, "fork");
   auto order = parent ? order_for(self, *parent, new_folder(*state.services, id)) : fail(parent.error());
@@ -116,7 +149,7 @@ void fork_placed(Self self, const std::string& id, std::uint32_t count, ForkProm
     promise.deliver(to_caf(order.error()));
     return turn_over(self, id);
   }
-  order->manifest = false;
+  order->manifest = for_other_nodes;
   auto run = begin_run(self, "fork", *parent, fork_stages);
   auto failed = [self, id, run, promise, folder = order->saved.folder](const Error& error) mutable {
     self->state.half_saved.erase(folder);
@@ -128,8 +161,7 @@ void fork_placed(Self self, const std::string& id, std::uint32_t count, ForkProm
   };
   if (auto stored = announce_freeze(self, *parent, *order); !stored) return failed(stored.error());
   self->request(state.concerns.node_agent, kSaveDeadline, capture_atom_v, id, *order)
-      .then([self, parent = *parent, count, run, promise,
-             received](const Saved& saved) { fork_saved(self, parent, count, run, saved, promise, received); },
+      .then([parent = *parent, run, then = std::move(then)](const Saved& saved) { then(parent, run, saved); },
             [failed, id](caf::error& error) mutable { failed(from_caf(error, "fork sandbox " + id)); });
 }
 
@@ -143,8 +175,13 @@ void fork_now(Self self, const std::string& id, std::uint32_t count, ForkPromise
   const auto parent = running(self, id, "fork");
   if (!parent) return refused(to_caf(parent.error()));
   self->request(self->state.concerns.scheduler, kShort, place_atom_v, *parent, count)
-      .then([self, id, count, promise, received] { fork_placed(self, id, count, promise, received); },
-            [refused](caf::error& error) mutable { refused(error); });
+      .then(
+          [self, id, count, promise, received] {
+            save_parent(self, id, false, promise, [=](const Sandbox& parent, const RunRecord& run, const Saved& saved) {
+              fork_saved(self, parent, count, run, saved, promise, received);
+            });
+          },
+          [refused](caf::error& error) mutable { refused(error); });
 }
 
 }  // namespace
@@ -154,6 +191,43 @@ caf::result<Forked> fork_sandbox(Self self, const std::string& id, std::uint32_t
   in_turn(self, id, [self, id, count, promise, received = std::chrono::steady_clock::now()] {
     fork_now(self, id, count, promise, received);
   });
+  return promise;
+}
+
+caf::result<Forked> export_sandbox(Self self, const std::string& id) {
+  auto promise = self->make_response_promise<Forked>();
+  in_turn(self, id, [self, id, promise] {
+    save_parent(self, id, true, promise, [=](const Sandbox& parent, const RunRecord& run, const Saved& saved) {
+      export_saved(self, parent, run, saved, promise);
+    });
+  });
+  return promise;
+}
+
+caf::result<Forked> fork_state(Self self, const std::string& name, std::uint32_t count) {
+  const auto& services = *self->state.services;
+  const auto kept = find_state(services, name);
+  if (!kept) return to_caf(kept.error());
+  const auto state = read_saved_state((*kept)->lineage.paused_state);
+  if (!state) return to_caf(state.error());
+  auto promise = self->make_response_promise<Forked>();
+  const auto received = std::chrono::steady_clock::now();
+  in_turn(self, name,
+          [self, name, parent = **kept, saved = Saved{.captured = {}, .state = *state}, count, promise,
+           received]() mutable {
+            auto run = begin_run(self, "fork", parent, fork_stages);
+            self->request(self->state.concerns.scheduler, kShort, place_atom_v, parent, count)
+                .then(
+                    [=]() mutable {
+                      saved_stage(self, run, saved);
+                      boot_children(self, parent, name, count, run, saved, promise, received);
+                    },
+                    [=](caf::error& error) mutable {
+                      end_run(self, run, from_caf(error, "fork sandbox " + parent.id));
+                      promise.deliver(std::move(error));
+                      turn_over(self, name);
+                    });
+          });
   return promise;
 }
 

@@ -52,7 +52,7 @@ bool finish_pause(const Services& services, Sandbox& sandbox) {
 void collect_layers(Self self) {
   const auto& services = *self->state.services;
   std::set<fs::path> used = self->state.half_saved;
-  for (const auto& sandbox : services.boards->sandboxes.all()) {
+  for (const auto& sandbox : all_with_files(*services.boards)) {
     const auto& lineage = sandbox->lineage;
     used.insert(lineage.paused_state);
     if (!lineage.memory_layer.empty()) used.insert(lineage.memory_layer.parent_path());

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "actors/boot_run.hpp"
+#include "actors/kept_states.hpp"
 #include "actors/record_tables.hpp"
 #include "actors/sandbox_saving.hpp"
 #include "actors/sandbox_steps.hpp"
@@ -570,6 +571,13 @@ SandboxRegistryActor::behavior_type sandbox_registry(Self self, SharedServices s
       [self](snapshot_atom, const std::string& id, const std::string& name) {
         return snapshot_sandbox(self, id, name);
       },
+      [self](keep_atom, const Sandbox& state) { return reply(keep_state(self, state)); },
+      [self](undo_atom, const std::string& saved) { return reply(drop_state(self, saved)); },
+      [self](adopt_atom, const std::string& saved, const Sandbox& known) {
+        return reply(adopt_state(self, saved, known));
+      },
+      [self](create_atom, const std::string& saved, std::uint32_t count) { return fork_state(self, saved, count); },
+      [self](capture_atom, const std::string& id) { return export_sandbox(self, id); },
       [self](ended_atom, const RunRecord& run, const Sandbox& sandbox) { boot_over(self, run, sandbox); },
       [self](ended_atom, const std::string& id, const std::string& reason) { vm_ended(self, id, reason); },
       [self](tick_atom) { expire(self); },

@@ -31,7 +31,9 @@ Result<std::shared_ptr<const Template>> serving_template(const Boards& boards, c
 }
 
 bool is_same_version(const Template& a, const Template& b) {
-  return a.rootfs.identity == b.rootfs.identity && a.disk == b.disk && a.prime == b.prime && a.resources == b.resources;
+  // The disk of one made from a sandbox lies under its key, which is given once.
+  const bool same_disk = a.disk.empty() ? b.disk.empty() : !b.disk.empty() && a.snapshot_key == b.snapshot_key;
+  return a.rootfs.identity == b.rootfs.identity && same_disk && a.prime == b.prime && a.resources == b.resources;
 }
 
 }  // namespace nanobox

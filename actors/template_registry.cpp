@@ -235,12 +235,11 @@ caf::result<void> remove(Self self, const std::string& owner, const std::string&
                    .subject = name,
                    .reason = "a warmup of it is on its way",
                    .mend = "wait for it"});
-  std::size_t sandboxes = 0, others = 0;
-  for (const auto& sandbox : state.services->boards->sandboxes.all()) {
-    if (sandbox->rootfs_identity != entry->rootfs.identity) continue;
-    ++others;
-    if (sandbox->template_name == name && sandbox->owner == owner) ++sandboxes;
-  }
+  const auto& boards = *state.services->boards;
+  const auto stands_on_it = [&](const auto& sandbox) { return sandbox->rootfs_identity == entry->rootfs.identity; };
+  const auto sandboxes = std::ranges::count_if(boards.sandboxes.all(), [&](const auto& sandbox) {
+    return stands_on_it(sandbox) && sandbox->template_name == name && sandbox->owner == owner;
+  });
   if (sandboxes != 0 && !force)
     return to_caf({.code = ErrorCode::template_in_use,
                    .attempted = "remove template",
@@ -249,7 +248,7 @@ caf::result<void> remove(Self self, const std::string& owner, const std::string&
                    .mend = "end them first, or add ?force=1: the files then stay until the last of them is gone"});
   if (auto gone = delete_record(*state.services->control_store, kTemplateKind, key); !gone) return to_caf(gone.error());
   state.services->boards->templates.erase(key);
-  bool shared = others != 0;
+  bool shared = std::ranges::any_of(all_with_files(boards), stands_on_it);
   for (const auto& other : state.services->boards->templates.all())
     shared = shared || other->rootfs.identity == entry->rootfs.identity;
   unlink_rootfs_name(state.services->cache.rootfs, name);
@@ -259,7 +258,7 @@ caf::result<void> remove(Self self, const std::string& owner, const std::string&
   return caf::unit;
 }
 
-/// A snapshot of it is made here, in its own time: the other node's may be of another machine.
+/// Where the other node's snapshot did not come along, as it fits no other machine, one is made here in its own time.
 caf::result<Template> adopt(Self self, Template entry) {
   auto& state = self->state;
   const auto key = template_key(entry.owner, entry.name);
@@ -274,11 +273,12 @@ caf::result<Template> adopt(Self self, Template entry) {
   entry.served = true;
   entry.error.reset();
   entry.snapshot_error.reset();
-  entry.snapshot_key.clear();
-  entry.snapshot_status = SnapshotStatus::none;
+  const bool snapshot_is_here = entry.snapshot_status == SnapshotStatus::ready;
+  if (!snapshot_is_here && entry.disk.empty()) entry.snapshot_key.clear();
+  if (!snapshot_is_here) entry.snapshot_status = SnapshotStatus::none;
   if (auto stored = store(self, entry); !stored) return to_caf(stored.error());
   (void)link_rootfs_name(state.services->cache.rootfs, entry.rootfs, entry.name);
-  if (entry.snapshot) self->send(state.snapshot_maker, snapshot_atom_v, entry);
+  if (entry.snapshot && !snapshot_is_here) self->send(state.snapshot_maker, snapshot_atom_v, entry);
   return entry;
 }
 

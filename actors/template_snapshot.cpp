@@ -2,11 +2,19 @@
 
 #include <algorithm>
 
+#include "config/sha256.hpp"
+
 namespace nanobox {
 
 std::string snapshot_key_of(const Services& services, const Template& entry) {
   return SnapshotStore::key_of(entry, services.kernel_digest, services.init_digest,
                                services.driver->fingerprint(1, services.boot_args));
+}
+
+std::string machine_of(const Services& services) {
+  if (!services.driver) return {};
+  return sha256_hex(services.kernel_digest + '\n' + services.init_digest + '\n' +
+                    services.driver->fingerprint(1, services.boot_args));
 }
 
 void stand_on(const Services& services, const Template& entry, Sandbox& sandbox) {
@@ -68,7 +76,7 @@ bool snapshot_in_use(const Services& services, const std::filesystem::path& fold
   const auto is_in = [&](const std::filesystem::path& file) {
     return file.parent_path() == folder || file.parent_path().parent_path() == folder;
   };
-  return std::ranges::any_of(services.boards->sandboxes.all(), [&](const auto& sandbox) {
+  return std::ranges::any_of(all_with_files(*services.boards), [&](const auto& sandbox) {
     const auto& lineage = sandbox->lineage;
     return lineage.snapshot == folder || lineage.snapshot.parent_path() == folder ||
            std::ranges::any_of(lineage.disk_layers, is_in);

@@ -9,6 +9,10 @@ namespace nanobox {
 /// What this node's kernel, init and VMM make of the template: SnapshotStore::key_of. Needs a driver.
 std::string snapshot_key_of(const Services& services, const Template& entry);
 
+/// What saved states depend on here, as one digest: VMM, processor, kernel, init. Nodes of an equal one continue each
+/// other's. Empty where no VMM works.
+std::string machine_of(const Services& services);
+
 /// What a sandbox of the template is before anything of it is made: its image, root and node, the template's own disk.
 void stand_on(const Services& services, const Template& entry, Sandbox& sandbox);
 

@@ -40,6 +40,7 @@ struct Settings {
     std::string on_shutdown = "keep";                       ///< keep, pause, destroy
     double disk_overcommit = 4.0;
     std::uint64_t min_free_mb = 1024;
+    std::uint64_t memory_mb = 0;  ///< 0: seven eighths of the host's
     bool operator==(const Agent&) const = default;
   } agent;
 

@@ -51,6 +51,8 @@ const SettingKey kKeys[] = {
    .help = "what becomes of running sandboxes when the daemon ends", .choices = kOnShutdown},
   {.name = "agent.disk_overcommit", .place = [](S& s, Number) -> double& { return s.agent.disk_overcommit; },
    .help = "how often the disk's space may be promised to sandboxes", .least = 0.1, .most = 1000},
+  {.name = "agent.memory_mb", .place = [](S& s, Number) -> Count& { return s.agent.memory_mb; },
+   .help = "the most memory that all sandboxes together may have", .otherwise = "seven eighths of the host's"},
   {.name = "agent.min_free_mb", .place = [](S& s, Number) -> Count& { return s.agent.min_free_mb; },
    .help = "disk space that stays free: below it nothing new is started"},
 
@@ -111,7 +113,7 @@ const SettingKey kKeys[] = {
   {.name = "cluster.overlay_iface", .place = [](S& s, Number) -> Text& { return s.cluster.overlay_iface; },
    .help = "the interface between nodes", .otherwise = "none"},
   {.name = "cluster.snapshot_replicas", .place = [](S& s, Number) -> Count& { return s.cluster.snapshot_replicas; },
-   .help = "on how many nodes a paused sandbox is kept", .least = 1, .most = 16},
+   .help = "copies of a paused sandbox' state that other nodes keep", .most = 16},
 
   {.name = "log.level", .place = [](S& s, Number) -> Text& { return s.log.level; },
    .help = "the least that is logged", .choices = kLogLevels},

@@ -21,9 +21,27 @@ using TemplateFetcherActor = caf::typed_actor<
     // Answers once the node has that version; what it took, in words, empty where it was there.
     caf::replies_to<fetch_atom, TemplateOffer>::with<std::string>>;
 
+/// Gets what sandboxes at rest stand on from other nodes.
+using StateFetcherActor = caf::typed_actor<
+    // Answers once it is here, whole, fits this node and is kept. @errors snapshot_invalid · as FetchArtifact
+    caf::replies_to<fetch_atom, StateOffer>::with<void>>;
+
+/// Who gets from other nodes what this one lacks.
+struct Fetchers {
+  TemplateFetcherActor templates;
+  StateFetcherActor states;
+};
+
+/// What a node does for sandboxes at rest of others: as SandboxRegistryActor.
+using KeptStatesActor =
+    StateFetcherActor::extend<caf::replies_to<undo_atom, std::string>::with<void>,
+                              caf::replies_to<adopt_atom, std::string, Sandbox>::with<Sandbox>,
+                              caf::replies_to<create_atom, std::string, std::uint32_t>::with<Forked>,
+                              caf::replies_to<capture_atom, std::string>::with<Forked>>;
+
 /// What a control plane asks of a node. Each connection has a face of its own on the node, which ends with it: a face
 /// of a former connection takes no orders.
-using NodeFaceActor = SandboxCommandsActor::extend_with<GuestAccessActor>::extend<
+using NodeFaceActor = SandboxCommandsActor::extend_with<GuestAccessActor>::extend_with<KeptStatesActor>::extend<
     caf::replies_to<create_atom, SandboxOrder>::with<Sandbox>,
     caf::replies_to<warmup_atom, WarmupRequest>::with<WarmupAnswer>,
     // Owner, name, force.
@@ -81,9 +99,10 @@ using SandboxDirectoryActor = SandboxCommandsActor::extend<
     caf::replies_to<create_atom, BootRequest>::with<Sandbox>,
     // Where it would be put, and why not elsewhere: JSON. @errors no_capacity
     caf::replies_to<place_atom, BootRequest>::with<std::string>,
-    // A node came, with what it holds. Answers which of its sandboxes it has to end.
-    caf::replies_to<hello_atom, NodeStatus, NodeSessionActor, std::vector<Sandbox>,
-                    std::vector<Template>>::with<std::vector<std::string>>,
+    // A node came, with what it holds, the names of what it keeps for others last. Answers which of its sandboxes it
+    // has to end.
+    caf::replies_to<hello_atom, NodeStatus, NodeSessionActor, std::vector<Sandbox>, std::vector<Template>,
+                    std::vector<std::string>>::with<std::vector<std::string>>,
     // How a node is now: whether it takes sandboxes, what it has.
     caf::reacts_to<node_atom, NodeStatus>,
     // Its connection of that epoch is over: why.

@@ -9,8 +9,10 @@
 #include "actors/cluster/node_registry.hpp"
 #include "actors/cluster/node_usage.hpp"
 #include "actors/cluster/sandbox_directory.hpp"
+#include "actors/cluster/state_fetcher.hpp"
 #include "actors/cluster/template_directory.hpp"
 #include "actors/supervisor.hpp"
+#include "actors/template_snapshot.hpp"
 #include "config/random_bytes.hpp"
 #include "pipeline/store/record_store.hpp"
 
@@ -83,17 +85,19 @@ ControlPlaneDoor local_door(caf::actor_system& system, const ControlPlane& plane
 }
 
 NodeMembership join_node(caf::actor_system& system, const Node& node, ControlPlaneDoor door, NodeHello description,
-                         FetchTemplate fetch) {
+                         FetchArtifact fetch) {
   const auto& boards = node.services->boards;
   NodeMembership membership;
-  membership.fetcher =
-      supervise(system, "template_fetcher", boards, [node, fetch = std::move(fetch)](caf::actor_system& on) {
-        return on.spawn(template_fetcher, node.services, node.templates, fetch);
-      });
+  membership.fetchers.templates = supervise(system, "template_fetcher", boards, [node, fetch](caf::actor_system& on) {
+    return on.spawn(template_fetcher, node.services, node.templates, fetch);
+  });
+  membership.fetchers.states = supervise(system, "state_fetcher", boards, [node, fetch](caf::actor_system& on) {
+    return on.spawn(state_fetcher, node.services, node.sandboxes, fetch);
+  });
   membership.link = supervise<caf::detached>(
       system, "node_link", boards,
-      [node, fetcher = membership.fetcher, door = std::move(door), description](caf::actor_system& on) {
-        return on.spawn<caf::detached>(node_link, node, fetcher, door, description);
+      [node, fetchers = membership.fetchers, door = std::move(door), description](caf::actor_system& on) {
+        return on.spawn<caf::detached>(node_link, node, fetchers, door, description);
       });
   return membership;
 }
@@ -102,7 +106,8 @@ void leave(caf::actor_system& system, NodeMembership& membership) {
   {
     caf::scoped_actor self(system);
     self->send_exit(membership.link, caf::exit_reason::user_shutdown);
-    self->send_exit(membership.fetcher, caf::exit_reason::user_shutdown);
+    self->send_exit(membership.fetchers.templates, caf::exit_reason::user_shutdown);
+    self->send_exit(membership.fetchers.states, caf::exit_reason::user_shutdown);
   }
   membership = {};
 }
@@ -134,13 +139,14 @@ NodeHello describe_node(const Services& services, std::string version) {
           .version = std::move(version),
           .incarnation = random_hex(16),
           .vmm = services.driver ? std::string(to_string(services.driver->kind())) : "",
-          .machine = {},
+          .machine = machine_of(services),
           .data_addr = {},
           .subnet_part = to_string(services.address_part),
           .capacity = capacity_of(services),
           .sandboxes = {},
           .templates = {},
-          .pools = {}};
+          .pools = {},
+          .kept_states = {}};
 }
 
 }  // namespace nanobox

@@ -24,7 +24,7 @@ void stop_control_plane(caf::actor_system& system, ControlPlane& plane);
 
 /// A node's part of a cluster: what connects it with its control plane.
 struct NodeMembership {
-  TemplateFetcherActor fetcher;
+  Fetchers fetchers;
   NodeLinkActor link;
 };
 
@@ -32,7 +32,7 @@ struct NodeMembership {
 ControlPlaneDoor local_door(caf::actor_system& system, const ControlPlane& plane);
 /// @param description  without what the node holds
 NodeMembership join_node(caf::actor_system& system, const Node& node, ControlPlaneDoor door, NodeHello description,
-                         FetchTemplate fetch);
+                         FetchArtifact fetch);
 void leave(caf::actor_system& system, NodeMembership& membership);
 /// Waits until the control plane knows the node and what it holds. @errors deadline_exceeded
 Result<void> await_node(const ControlPlane& plane, const std::string& node_id, std::chrono::milliseconds deadline);

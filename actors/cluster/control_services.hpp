@@ -11,9 +11,10 @@ namespace nanobox {
 
 /// What the control plane's actors share. Constant once set up; the parts guard themselves.
 struct ControlServices {
-  std::string version;        ///< of the program
-  std::string local_node_id;  ///< the node in the same process; empty: none
-  Ipv4Subnet subnet;          ///< of all nodes together
+  std::string version;                  ///< of the program
+  std::string local_node_id;            ///< the node in the same process; empty: none
+  Ipv4Subnet subnet;                    ///< of all nodes together
+  std::uint64_t snapshot_replicas = 0;  ///< copies of each paused sandbox' state that other nodes are to have
   std::shared_ptr<RecordStore> store;
   std::shared_ptr<Boards> boards;  ///< of the whole cluster
 };

@@ -11,6 +11,12 @@ caf::error members(F& f, TemplateOffer& x) {
 }
 
 template <class F>
+caf::error members(F& f, StateOffer& x) {
+  auto& [state, sources] = x;
+  return f(state, sources);
+}
+
+template <class F>
 caf::error members(F& f, SandboxOrder& x) {
   auto& [sandbox, way, waited_ms, placement, offers] = x;
   return f(sandbox, checked(way, BootWay::automatic, BootWay::cold), waited_ms, placement, offers);
@@ -25,9 +31,9 @@ caf::error members(F& f, NodeCapacity& x) {
 template <class F>
 caf::error members(F& f, NodeHello& x) {
   auto& [node_id, protocol, version, incarnation, epoch, vmm, machine, data_addr, subnet_part, capacity, sandboxes,
-         templates, pools] = x;
+         templates, pools, kept_states] = x;
   return f(node_id, protocol, version, incarnation, epoch, vmm, machine, data_addr, subnet_part, capacity, sandboxes,
-           templates, pools);
+           templates, pools, kept_states);
 }
 
 template <class F>
@@ -66,6 +72,7 @@ caf::error load(caf::deserializer& source, T& x) {
     return load(source, x);                                \
   }
 NANOBOX_X(TemplateOffer)
+NANOBOX_X(StateOffer)
 NANOBOX_X(SandboxOrder)
 NANOBOX_X(NodeCapacity)
 NANOBOX_X(NodeHello)

@@ -23,7 +23,14 @@ struct SandboxOrder {
   std::vector<TemplateOffer> offers;  ///< one where the node is not known to have it
 };
 
+/// A sandbox at rest that a node may get from others.
+struct StateOffer {
+  Sandbox state;                     ///< with the paths of any node
+  std::vector<std::string> sources;  ///< data_addr, the likeliest first
+};
+
 NANOBOX_WIRE_TYPE(TemplateOffer);
+NANOBOX_WIRE_TYPE(StateOffer);
 NANOBOX_WIRE_TYPE(SandboxOrder);
 NANOBOX_WIRE_TYPE(NodeCapacity);
 NANOBOX_WIRE_TYPE(NodeHello);
@@ -37,6 +44,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(nanobox::NodeStatus)
 
 CAF_BEGIN_TYPE_ID_BLOCK(nanobox_cluster, caf::id_block::nanobox::end)
 CAF_ADD_TYPE_ID(nanobox_cluster, (nanobox::TemplateOffer))
+CAF_ADD_TYPE_ID(nanobox_cluster, (nanobox::StateOffer))
 CAF_ADD_TYPE_ID(nanobox_cluster, (nanobox::SandboxOrder))
 CAF_ADD_TYPE_ID(nanobox_cluster, (nanobox::NodeCapacity))
 CAF_ADD_TYPE_ID(nanobox_cluster, (nanobox::NodeHello))

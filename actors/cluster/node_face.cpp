@@ -30,33 +30,34 @@ void answer(Self self, Promise promise, Value... value) {
 }
 
 template <class T, class Handle, class... Message>
-void ask(Self self, caf::typed_response_promise<T> promise, const Handle& handle, Message... message) {
+void ask(Self self, caf::typed_response_promise<T> promise, const Handle& handle, std::chrono::milliseconds deadline,
+         Message... message) {
   const auto failed = [self, promise](caf::error& error) { answer(self, promise, error); };
   if constexpr (std::is_void_v<T>)
-    self->request(handle, kOrderDeadline, std::move(message)...)
-        .then([self, promise] { answer(self, promise); }, failed);
+    self->request(handle, deadline, std::move(message)...).then([self, promise] { answer(self, promise); }, failed);
   else
-    self->request(handle, kOrderDeadline, std::move(message)...)
+    self->request(handle, deadline, std::move(message)...)
         .then([self, promise](T& value) { answer(self, promise, std::move(value)); }, failed);
 }
 
 template <class T, class Handle, class... Message>
-caf::result<T> order(Self self, const Handle& handle, Message... message) {
+caf::result<T> order(Self self, const Handle& handle, std::chrono::milliseconds deadline, Message... message) {
   auto promise = self->make_response_promise<T>();
-  ask<T>(self, promise, handle, std::move(message)...);
+  ask<T>(self, promise, handle, deadline, std::move(message)...);
   return promise;
 }
 
 /// What the node lacks is fetched first.
 caf::result<Sandbox> create(Self self, const SandboxOrder& wanted) {
   auto request = request_of(wanted);
-  if (wanted.offers.empty()) return order<Sandbox>(self, self->state.node.sandboxes, create_atom_v, std::move(request));
+  if (wanted.offers.empty())
+    return order<Sandbox>(self, self->state.node.sandboxes, kOrderDeadline, create_atom_v, std::move(request));
   auto promise = self->make_response_promise<Sandbox>();
-  self->request(self->state.fetcher, kFetchDeadline, fetch_atom_v, wanted.offers.front())
+  self->request(self->state.fetchers.templates, kFetchDeadline, fetch_atom_v, wanted.offers.front())
       .then(
           [self, promise, request = std::move(request)](const std::string& fetched) mutable {
             if (!fetched.empty()) request.placement += (request.placement.empty() ? "" : "; ") + fetched;
-            ask<Sandbox>(self, promise, self->state.node.sandboxes, create_atom_v, std::move(request));
+            ask<Sandbox>(self, promise, self->state.node.sandboxes, kOrderDeadline, create_atom_v, std::move(request));
           },
           [self, promise](caf::error& error) { answer(self, promise, error); });
   return promise;
@@ -64,30 +65,36 @@ caf::result<Sandbox> create(Self self, const SandboxOrder& wanted) {
 
 }  // namespace
 
-NodeFaceActor::behavior_type node_face(Self self, Node node, TemplateFetcherActor fetcher, NewsFlushActor link) {
+NodeFaceActor::behavior_type node_face(Self self, Node node, Fetchers fetchers, NewsFlushActor link) {
   auto& state = self->state;
   state.node = std::move(node);
-  state.fetcher = std::move(fetcher);
+  state.fetchers = std::move(fetchers);
   state.link = std::move(link);
   const auto& sandboxes = state.node.sandboxes;
   const auto& guests = state.node.node_agent;
   const auto& templates = state.node.templates;
   return {
       [self, &sandboxes](cancel_atom atom, const std::string& id) { self->send(sandboxes, atom, id); },
-      [self, &sandboxes](remove_atom atom, const std::string& id) { return order<void>(self, sandboxes, atom, id); },
+      [self, &sandboxes](remove_atom atom, const std::string& id) {
+        return order<void>(self, sandboxes, kOrderDeadline, atom, id);
+      },
       [self, &sandboxes](keep_atom atom, const std::string& id, std::uint32_t timeout_sec) {
-        return order<Sandbox>(self, sandboxes, atom, id, timeout_sec);
+        return order<Sandbox>(self, sandboxes, kOrderDeadline, atom, id, timeout_sec);
       },
       [self, &sandboxes](network_atom atom, const std::string& id, const SandboxNetwork& network) {
-        return order<Sandbox>(self, sandboxes, atom, id, network);
+        return order<Sandbox>(self, sandboxes, kOrderDeadline, atom, id, network);
       },
-      [self, &sandboxes](pause_atom atom, const std::string& id) { return order<Sandbox>(self, sandboxes, atom, id); },
-      [self, &sandboxes](resume_atom atom, const std::string& id) { return order<Sandbox>(self, sandboxes, atom, id); },
+      [self, &sandboxes](pause_atom atom, const std::string& id) {
+        return order<Sandbox>(self, sandboxes, kOrderDeadline, atom, id);
+      },
+      [self, &sandboxes](resume_atom atom, const std::string& id) {
+        return order<Sandbox>(self, sandboxes, kOrderDeadline, atom, id);
+      },
       [self, &sandboxes](fork_atom atom, const std::string& id, std::uint32_t count) {
-        return order<Forked>(self, sandboxes, atom, id, count);
+        return order<Forked>(self, sandboxes, kOrderDeadline, atom, id, count);
       },
       [self, &sandboxes](snapshot_atom atom, const std::string& id, const std::string& name) {
-        return order<Template>(self, sandboxes, atom, id, name);
+        return order<Template>(self, sandboxes, kOrderDeadline, atom, id, name);
       },
       [self, &guests](open_atom atom, const std::string& id, const StreamRequest& request, const StreamSink& sink) {
         return self->delegate(guests, atom, id, request, sink);
@@ -96,12 +103,27 @@ NodeFaceActor::behavior_type node_face(Self self, Node node, TemplateFetcherActo
       [self, &guests](console_atom atom, const std::string& id, std::uint64_t offset) {
         return self->delegate(guests, atom, id, offset);
       },
+      [self](fetch_atom atom, const StateOffer& offer) {
+        return order<void>(self, self->state.fetchers.states, kFetchDeadline, atom, offer);
+      },
+      [self, &sandboxes](undo_atom atom, const std::string& saved) {
+        return order<void>(self, sandboxes, kOrderDeadline, atom, saved);
+      },
+      [self, &sandboxes](adopt_atom atom, const std::string& saved, const Sandbox& known) {
+        return order<Sandbox>(self, sandboxes, kOrderDeadline, atom, saved, known);
+      },
+      [self, &sandboxes](create_atom atom, const std::string& saved, std::uint32_t count) {
+        return order<Forked>(self, sandboxes, kOrderDeadline, atom, saved, count);
+      },
+      [self, &sandboxes](capture_atom atom, const std::string& id) {
+        return order<Forked>(self, sandboxes, kOrderDeadline, atom, id);
+      },
       [self](create_atom, const SandboxOrder& wanted) { return create(self, wanted); },
       [self, &templates](warmup_atom atom, const WarmupRequest& request) {
-        return order<WarmupAnswer>(self, templates, atom, request);
+        return order<WarmupAnswer>(self, templates, kOrderDeadline, atom, request);
       },
       [self, &templates](remove_atom atom, const std::string& owner, const std::string& name, bool force) {
-        return order<void>(self, templates, atom, owner, name, force);
+        return order<void>(self, templates, kOrderDeadline, atom, owner, name, force);
       },
       [self](drain_atom, bool drained) { self->send(self->state.node.pool_keeper, pause_atom_v, drained); },
   };

@@ -8,13 +8,13 @@ namespace nanobox {
 struct NodeFaceState {
   static inline const char* name = "node_face";
   Node node;
-  TemplateFetcherActor fetcher;
+  Fetchers fetchers;
   NewsFlushActor link;
 };
 
 /// Hands a control plane's orders on to the node's own actors. What an order changed is told before its answer. One a
 /// connection; ends with it.
 NodeFaceActor::behavior_type node_face(NodeFaceActor::stateful_pointer<NodeFaceState> self, Node node,
-                                       TemplateFetcherActor fetcher, NewsFlushActor link);
+                                       Fetchers fetchers, NewsFlushActor link);
 
 }  // namespace nanobox

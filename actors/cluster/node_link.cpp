@@ -6,6 +6,7 @@
 #include "actors/cluster/node_session.hpp"
 #include "actors/cluster/node_usage.hpp"
 #include "actors/job.hpp"
+#include "pipeline/cluster/lineage/lineage_artifacts.hpp"
 
 namespace nanobox {
 
@@ -127,7 +128,8 @@ void introduce(Self self, const NodeDoorActor& door, const std::string& challeng
   hello.sandboxes = copies_of(boards.sandboxes);
   hello.templates = copies_of(boards.templates);
   hello.pools = copies_of(boards.pools);
-  state.face = self->spawn(node_face, state.node, state.fetcher, NewsFlushActor(NodeLinkActor(self)));
+  for (const auto& kept : boards.kept_states.all()) hello.kept_states.push_back(saved_name(*kept));
+  state.face = self->spawn(node_face, state.node, state.fetchers, NewsFlushActor(NodeLinkActor(self)));
   self->request(door, kHelloDeadline, hello_atom_v, std::move(hello), *state.face, std::move(*proof))
       .then([self](const Admission& admission) { admitted(self, admission); },
             [self](caf::error& error) { failed(self, from_caf(error, "join the control plane")); });
@@ -162,11 +164,11 @@ void connect(Self self) {
 
 }  // namespace
 
-NodeLinkActor::behavior_type node_link(Self self, Node node, TemplateFetcherActor fetcher, ControlPlaneDoor door,
+NodeLinkActor::behavior_type node_link(Self self, Node node, Fetchers fetchers, ControlPlaneDoor door,
                                        NodeHello description) {
   auto& state = self->state;
   state.node = std::move(node);
-  state.fetcher = std::move(fetcher);
+  state.fetchers = std::move(fetchers);
   state.door = std::move(door);
   state.self_description = std::move(description);
   state.jitter.seed(std::random_device{}());

@@ -23,7 +23,7 @@ struct ControlPlaneDoor {
 struct NodeLinkState {
   static inline const char* name = "node_link";
   Node node;
-  TemplateFetcherActor fetcher;
+  Fetchers fetchers;
   ControlPlaneDoor door;
   NodeHello self_description;  ///< but for what the node holds
   std::optional<NodeFaceActor> face;
@@ -48,6 +48,6 @@ using NodeLinkActor = caf::typed_actor<
 
 /// Detached: connecting blocks.
 NodeLinkActor::behavior_type node_link(NodeLinkActor::stateful_pointer<NodeLinkState> self, Node node,
-                                       TemplateFetcherActor fetcher, ControlPlaneDoor door, NodeHello description);
+                                       Fetchers fetchers, ControlPlaneDoor door, NodeHello description);
 
 }  // namespace nanobox

@@ -122,9 +122,9 @@ caf::result<Admission> let_in(Self self, NodeHello& hello, const NodeFaceActor& 
   self->request(state.templates, kHelloDeadline, hello_atom_v, node, session, hello.templates)
       .then(
           [self, node, session, refused, known_everywhere, sandboxes = std::move(hello.sandboxes),
-           templates = hello.templates]() mutable {
+           templates = hello.templates, kept = std::move(hello.kept_states)]() mutable {
             self->request(self->state.sandboxes, kHelloDeadline, hello_atom_v, node, session, std::move(sandboxes),
-                          std::move(templates))
+                          std::move(templates), std::move(kept))
                 .then(known_everywhere, refused);
           },
           refused);

@@ -11,6 +11,7 @@ using Self = NodeSessionActor::stateful_pointer<NodeSessionState>;
 // Longer than what waits for these: who asked is told in time, and the node's own answer says more than a timeout.
 constexpr std::chrono::minutes kCreate{6};
 constexpr std::chrono::minutes kCopy{11};
+constexpr std::chrono::minutes kFetch{61};
 constexpr std::chrono::seconds kShort{100};
 
 /// Asks the node in the session's own name, so that the asker's handle stays at home.
@@ -113,6 +114,21 @@ NodeSessionActor::behavior_type node_session(Self self, std::string node_id, std
       [self](console_atom atom, const std::string& id, std::uint64_t offset) {
         return ask_node<ConsolePiece>(self, std::chrono::hours{24 * 8}, "follow the console of " + id, atom, id,
                                       offset);
+      },
+      [self](fetch_atom atom, const StateOffer& offer) {
+        return ask_node<void>(self, kFetch, "fetch the state of " + offer.state.id, atom, offer);
+      },
+      [self](undo_atom atom, const std::string& saved) {
+        return ask_node<void>(self, kShort, "let go of " + saved, atom, saved);
+      },
+      [self](adopt_atom atom, const std::string& saved, const Sandbox& known) {
+        return ask_node<Sandbox>(self, kShort, "take over " + known.id, atom, saved, known);
+      },
+      [self](create_atom atom, const std::string& saved, std::uint32_t count) {
+        return ask_node<Forked>(self, kCopy, "fork " + saved, atom, saved, count);
+      },
+      [self](capture_atom atom, const std::string& id) {
+        return ask_node<Forked>(self, kCopy, "save the state of " + id, atom, id);
       },
       [self](create_atom atom, const SandboxOrder& order) {
         return ask_node<Sandbox>(self, kCreate, "create a sandbox", atom, order);

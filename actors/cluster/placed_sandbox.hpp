@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "pipeline/cluster/placement/placement.hpp"
 #include "pipeline/sandbox.hpp"
@@ -13,6 +14,7 @@ namespace nanobox {
 struct PlacedSandbox {
   Sandbox sandbox;
   bool given_up = false;
+  std::vector<std::string> copies = {};  ///< nodes that have a copy of its saved state
 };
 
 std::string to_record(const PlacedSandbox& placed);

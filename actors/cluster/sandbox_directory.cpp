@@ -6,41 +6,24 @@
 
 #include "actors/cluster/node_session.hpp"
 #include "actors/cluster/placed_sandbox.hpp"
+#include "actors/cluster/sandbox_directory_steps.hpp"
 #include "actors/serving_template.hpp"
 #include "config/random_bytes.hpp"
+#include "pipeline/cluster/lineage/lineage_artifacts.hpp"
 #include "pipeline/cluster/placement/placement.hpp"
 
 namespace nanobox {
 
 namespace {
 
-using Self = SandboxDirectoryActor::stateful_pointer<SandboxDirectoryState>;
+using Self = SandboxDirectorySelf;
 using Node = SandboxDirectoryState::Node;
 using Creating = SandboxDirectoryState::Creating;
 
 constexpr std::chrono::minutes kCreateDeadline{6};
-constexpr std::chrono::minutes kCopyDeadline{11};
 constexpr std::chrono::seconds kShort{100};
 constexpr std::size_t kAttempts = 3;
 constexpr std::size_t kGoneKept = 100'000;
-
-Error missing(const std::string& id) {
-  return {.code = ErrorCode::sandbox_not_found,
-          .attempted = "find sandbox",
-          .subject = id,
-          .reason = "there is none with that id",
-          .mend = "GET /api/v1/sandboxes lists them"};
-}
-
-Error out_of_reach(const Sandbox& sandbox, const Node* node) {
-  return {.code = ErrorCode::sandbox_lost,
-          .attempted = "use sandbox",
-          .subject = sandbox.id,
-          .reason = "its node " + sandbox.node_id + " is lost" +
-                    (node && !node->status.reason.empty() ? ": " + node->status.reason : ""),
-          .mend = "it is back as it was if the node comes back; else make another sandbox",
-          .transient = true};
-}
 
 /// What the sandbox takes of its node now.
 Amounts share_of(const Sandbox& sandbox) {
@@ -48,62 +31,17 @@ Amounts share_of(const Sandbox& sandbox) {
   return amounts_of(sandbox.resources, 0);
 }
 
-void flush_soon(Self self, const std::string& id) {
-  self->state.unsaved.insert(id);
-  if (!std::exchange(self->state.flushing, true)) self->send(self, flush_atom_v);
-}
-
-/// What readers see of it: on a node that is away nothing else is known but that it is lost.
-void show(Self self, const Sandbox& sandbox) {
-  const auto& state = self->state;
-  const auto node = state.nodes.find(sandbox.node_id);
-  if (node != state.nodes.end() && node->second.connected) {
-    state.control->boards->sandboxes.publish(sandbox.id, sandbox);
-    return;
-  }
-  Sandbox lost = sandbox;
-  if (lost.status != SandboxStatus::failed) {
-    lost.status = SandboxStatus::lost;
-    lost.reason = out_of_reach(sandbox, node == state.nodes.end() ? nullptr : &node->second).reason;
-  }
-  state.control->boards->sandboxes.publish(sandbox.id, std::move(lost));
-}
-
-/// Takes what its node says of a sandbox, unless it is older than what is known.
-void take(Self self, const Sandbox& sandbox) {
-  auto& state = self->state;
-  const auto known = state.sandboxes.find(sandbox.id);
-  if (known != state.sandboxes.end() && known->second.node_id == sandbox.node_id &&
-      (known->second.revision > sandbox.revision || known->second.owner != sandbox.owner))
-    return;
-  if (!state.creating.contains(sandbox.id))
-    (void)state.view.adopt({.sandbox_id = sandbox.id,
-                            .node_id = sandbox.node_id,
-                            .owner = sandbox.owner,
-                            .resources = share_of(sandbox),
-                            .from_pool = {}});
-  state.sandboxes[sandbox.id] = sandbox;
-  show(self, sandbox);
-  flush_soon(self, sandbox.id);
-}
-
 void forget(Self self, const std::string& id) {
   auto& state = self->state;
   state.view.release(id);
   state.control->boards->sandboxes.erase(id);
+  drop_copies(self, id);
   if (state.sandboxes.erase(id) != 0) flush_soon(self, id);
   if (state.gone.insert(id).second) state.gone_order.push_back(id);
   while (state.gone_order.size() > kGoneKept) {
     state.gone.erase(state.gone_order.front());
     state.gone_order.pop_front();
   }
-}
-
-/// Has a node end a sandbox that is not, or no more, its own.
-void end_on(Self self, const Node& node, const std::string& id) {
-  spdlog::warn("sandbox {}: node {} has it, which it must not; it is ended there", id, node.status.node_id);
-  self->request(node.session, kShort, remove_atom_v, id)
-      .then([] {}, [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "end a stray sandbox"))); });
 }
 
 // --- Nodes
@@ -144,16 +82,9 @@ void update_view(Self self, Node& node) {
   (void)view.set_cordoned(node.status.node_id, node.status.cordoned);
 }
 
-/// Whether a node's word on that sandbox counts: it is there as far as we know, or nobody else has it.
-bool is_its_own(Self self, const std::string& node_id, const std::string& id) {
-  const auto& state = self->state;
-  if (state.gone.contains(id) || state.given_up.contains(id)) return false;
-  const auto known = state.sandboxes.find(id);
-  return known == state.sandboxes.end() || known->second.node_id == node_id;
-}
-
 std::vector<std::string> arrived(Self self, const NodeStatus& status, const NodeSessionActor& session,
-                                 std::vector<Sandbox>& sandboxes, const std::vector<Template>& templates) {
+                                 std::vector<Sandbox>& sandboxes, const std::vector<Template>& templates,
+                                 const std::vector<std::string>& kept_states) {
   auto& state = self->state;
   auto& node = state.nodes[status.node_id];
   node.status = status;
@@ -185,9 +116,11 @@ std::vector<std::string> arrived(Self self, const NodeStatus& status, const Node
       ++it;
     }
   }
+  copies_arrived(self, status.node_id, kept_states, there);
   std::vector<std::string> missing_there;
   for (const auto& [id, sandbox] : state.sandboxes)
-    if (sandbox.node_id == status.node_id && !there.contains(id) && !state.creating.contains(id))
+    if (sandbox.node_id == status.node_id && !there.contains(id) && !state.creating.contains(id) &&
+        !state.unadopted.contains(id))
       missing_there.push_back(id);
   for (const auto& id : missing_there) {
     spdlog::info("sandbox {}: its node came back without it", id);
@@ -243,7 +176,9 @@ void pause_drained(Self self) {
           .then(
               [self, node_id = node_id, id](Sandbox& paused) {
                 paused.node_id = node_id;
-                if (paused.id == id && is_its_own(self, node_id, id)) take(self, paused);
+                if (paused.id != id || !is_its_own(self, node_id, id)) return;
+                take(self, paused);
+                move_away(self, id);
               },
               [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "pause a drained sandbox"))); });
     }
@@ -275,8 +210,7 @@ Wish wish_for(Self self, const BootRequest& request, const Template& entry, cons
           .group_node = group_node_of(self, sandbox),
           .excluded_nodes = failed_on,
           .way = request.way,
-          // Its disk is no artifact yet.
-          .needs_rootfs = !entry.disk.empty(),
+          .needs_rootfs = false,
           .needs_snapshot = false};
 }
 
@@ -431,28 +365,17 @@ caf::result<std::string> explain(Self self, const BootRequest& request) {
 
 // --- What is done to sandboxes that are there
 
-/// A connection that ends takes its session along: what that meant is that the node is lost.
-Error told_of_loss(Self self, const std::string& id, Error error) {
-  if (error.code != ErrorCode::shutting_down) return error;
-  const auto sandbox = self->state.sandboxes.find(id);
-  if (sandbox == self->state.sandboxes.end()) return error;
-  const auto node = self->state.nodes.find(sandbox->second.node_id);
-  if (node == self->state.nodes.end() || node->second.connected) return error;
-  return out_of_reach(sandbox->second, &node->second);
-}
-
 /// Has its node do it; `then` takes the answer before the asker gets it.
 template <class T, class Then, class... Message>
 caf::result<T> hand_on(Self self, const std::string& id, const std::string& attempted, Then then,
                        const Message&... message) {
   auto& state = self->state;
   const auto sandbox = state.sandboxes.find(id);
-  if (sandbox == state.sandboxes.end()) return to_caf(missing(id));
-  const auto node = state.nodes.find(sandbox->second.node_id);
-  if (node == state.nodes.end() || !node->second.connected)
-    return to_caf(out_of_reach(sandbox->second, node == state.nodes.end() ? nullptr : &node->second));
+  if (sandbox == state.sandboxes.end()) return to_caf(missing_sandbox(id));
+  const auto* node = node_of(self, sandbox->second);
+  if (!node) return to_caf(out_of_reach(self, sandbox->second));
   auto promise = self->make_response_promise<T>();
-  self->request(node->second.session, kCopyDeadline, message...)
+  self->request(node->session, kCopyDeadline, message...)
       .then(
           [promise, then](T& answer) mutable {
             then(answer);
@@ -494,45 +417,19 @@ caf::result<Template> snapshot(Self self, const std::string& id, snapshot_atom a
       self, id, "make a template of the sandbox", [](Template&) {}, atom, id, name);
 }
 
-void flush(Self self) {
-  auto& state = self->state;
-  state.flushing = false;
-  std::vector<RecordChange> changes;
-  const auto ids = std::exchange(state.unsaved, {});
-  for (const auto& id : ids) {
-    RecordChange change{.kind = std::string(kPlacedSandboxKind), .key = id, .expect = {}, .owner = {}, .value = {}};
-    if (const auto known = state.sandboxes.find(id); known != state.sandboxes.end()) {
-      change.owner = known->second.owner;
-      change.value = to_record(PlacedSandbox{.sandbox = known->second});
-    } else if (const auto left = state.given_up.find(id); left != state.given_up.end()) {
-      PlacedSandbox placed{.sandbox = {}, .given_up = true};
-      placed.sandbox.id = id;
-      placed.sandbox.node_id = left->second;
-      change.value = to_record(placed);
-    }
-    changes.push_back(std::move(change));
-  }
-  if (auto stored = state.control->store->commit(changes); !stored) {
-    spdlog::error("{}", describe(stored.error()));
-    state.unsaved.insert(ids.begin(), ids.end());
-    state.flushing = true;
-    self->delayed_send(self, kNodeBeat, flush_atom_v);
-  }
-}
-
 caf::result<void> remove(Self self, const std::string& id) {
   auto& state = self->state;
   const auto sandbox = state.sandboxes.find(id);
-  if (sandbox == state.sandboxes.end()) return to_caf(missing(id));
-  const auto node = state.nodes.find(sandbox->second.node_id);
-  if (node == state.nodes.end() || !node->second.connected) {
+  if (sandbox == state.sandboxes.end()) return to_caf(missing_sandbox(id));
+  const auto* node = node_of(self, sandbox->second);
+  if (!node) {
     state.given_up[id] = sandbox->second.node_id;
     forget(self, id);
-    flush(self);  // nobody else would know that its node has yet to end it
+    (void)flush(self);  // nobody else would know that its node has yet to end it
     return caf::unit;
   }
   auto promise = self->make_response_promise<void>();
-  self->request(node->second.session, kShort, remove_atom_v, id)
+  self->request(node->session, kShort, remove_atom_v, id)
       .then(
           [self, id, promise] {
             forget(self, id);
@@ -553,12 +450,141 @@ Result<void> load(Self self) {
       continue;
     }
     state.sandboxes[record.key] = placed->sandbox;
+    if (!placed->copies.empty())
+      state.copies[record.key] = {.saved = saved_name(placed->sandbox),
+                                  .nodes = {placed->copies.begin(), placed->copies.end()}};
     show(self, placed->sandbox);
   }
   return {};
 }
 
 }  // namespace
+
+// --- What the directory's parts use too
+
+Error missing_sandbox(const std::string& id) {
+  return {.code = ErrorCode::sandbox_not_found,
+          .attempted = "find sandbox",
+          .subject = id,
+          .reason = "there is none with that id",
+          .mend = "GET /api/v1/sandboxes lists them"};
+}
+
+const Node* node_of(Self self, const Sandbox& sandbox) {
+  const auto node = self->state.nodes.find(sandbox.node_id);
+  return node != self->state.nodes.end() && node->second.connected ? &node->second : nullptr;
+}
+
+Error out_of_reach(Self self, const Sandbox& sandbox) {
+  const auto node = self->state.nodes.find(sandbox.node_id);
+  std::string reason = "its node " + sandbox.node_id + " is lost";
+  if (node != self->state.nodes.end() && !node->second.status.reason.empty())
+    reason += ": " + node->second.status.reason;
+  const auto holder = copy_holder(self, sandbox);
+  if (!holder.empty()) reason += "; node " + holder + " has a copy of its saved state";
+  return {.code = ErrorCode::sandbox_lost,
+          .attempted = "use sandbox",
+          .subject = sandbox.id,
+          .reason = std::move(reason),
+          .mend = holder.empty() ? "it is back as it was if the node comes back; else make another sandbox"
+                                 : "resume it: it goes on there",
+          .transient = true};
+}
+
+Error told_of_loss(Self self, const std::string& id, Error error) {
+  // A connection that ends takes its session along: what that meant is that the node is lost.
+  if (error.code != ErrorCode::shutting_down) return error;
+  const auto sandbox = self->state.sandboxes.find(id);
+  if (sandbox == self->state.sandboxes.end() || node_of(self, sandbox->second)) return error;
+  return out_of_reach(self, sandbox->second);
+}
+
+void flush_soon(Self self, const std::string& id) {
+  self->state.unsaved.insert(id);
+  if (!std::exchange(self->state.flushing, true)) self->send(self, flush_atom_v);
+}
+
+Result<void> flush(Self self) {
+  auto& state = self->state;
+  state.flushing = false;
+  std::vector<RecordChange> changes;
+  const auto ids = std::exchange(state.unsaved, {});
+  for (const auto& id : ids) {
+    RecordChange change{.kind = std::string(kPlacedSandboxKind), .key = id, .expect = {}, .owner = {}, .value = {}};
+    if (const auto known = state.sandboxes.find(id); known != state.sandboxes.end()) {
+      PlacedSandbox placed{.sandbox = known->second};
+      if (const auto copies = state.copies.find(id); copies != state.copies.end())
+        placed.copies.assign(copies->second.nodes.begin(), copies->second.nodes.end());
+      change.owner = known->second.owner;
+      change.value = to_record(placed);
+    } else if (const auto left = state.given_up.find(id); left != state.given_up.end()) {
+      PlacedSandbox placed{.sandbox = {}, .given_up = true};
+      placed.sandbox.id = id;
+      placed.sandbox.node_id = left->second;
+      change.value = to_record(placed);
+    }
+    changes.push_back(std::move(change));
+  }
+  auto stored = state.control->store->commit(changes);
+  if (!stored) {
+    spdlog::error("{}", describe(stored.error()));
+    state.unsaved.insert(ids.begin(), ids.end());
+    state.flushing = true;
+    self->delayed_send(self, kNodeBeat, flush_atom_v);
+    return fail(stored.error());
+  }
+  return {};
+}
+
+void show(Self self, const Sandbox& sandbox) {
+  auto& board = self->state.control->boards->sandboxes;
+  if (node_of(self, sandbox)) return board.publish(sandbox.id, sandbox);
+  Sandbox lost = sandbox;
+  if (lost.status != SandboxStatus::failed) {
+    lost.status = SandboxStatus::lost;
+    lost.reason = out_of_reach(self, sandbox).reason;
+  }
+  board.publish(sandbox.id, std::move(lost));
+}
+
+void take(Self self, const Sandbox& sandbox) {
+  auto& state = self->state;
+  const auto known = state.sandboxes.find(sandbox.id);
+  if (known != state.sandboxes.end() && known->second.node_id == sandbox.node_id &&
+      (known->second.revision > sandbox.revision || known->second.owner != sandbox.owner))
+    return;
+  if (!state.creating.contains(sandbox.id))
+    (void)state.view.adopt({.sandbox_id = sandbox.id,
+                            .node_id = sandbox.node_id,
+                            .owner = sandbox.owner,
+                            .resources = share_of(sandbox),
+                            .from_pool = {}});
+  const auto copies = state.copies.find(sandbox.id);
+  if (copies != state.copies.end() && sandbox.status != SandboxStatus::resuming &&
+      !(sandbox.status == SandboxStatus::paused && copies->second.saved == saved_name(sandbox)))
+    drop_copies(self, sandbox.id);
+  state.sandboxes[sandbox.id] = sandbox;
+  if (sandbox.status == SandboxStatus::paused) state.uncopied.insert(sandbox.id);
+  show(self, sandbox);
+  flush_soon(self, sandbox.id);
+}
+
+bool is_its_own(Self self, const std::string& node_id, const std::string& id) {
+  const auto& state = self->state;
+  if (state.gone.contains(id) || state.given_up.contains(id)) return false;
+  const auto known = state.sandboxes.find(id);
+  return known == state.sandboxes.end() || known->second.node_id == node_id;
+}
+
+void end_on(Self self, const Node& node, const std::string& id) {
+  spdlog::info("sandbox {}: node {} has no more business with it; it is ended there", id, node.status.node_id);
+  self->request(node.session, kShort, remove_atom_v, id)
+      .then([] {},
+            [](caf::error& error) {
+              const auto why = from_caf(error, "end a sandbox that is another node's");
+              if (why.code != ErrorCode::sandbox_not_found) spdlog::warn("{}", describe(why));
+            });
+}
 
 SandboxDirectoryActor::behavior_type sandbox_directory(Self self, SharedControl control) {
   auto& state = self->state;
@@ -585,26 +611,17 @@ SandboxDirectoryActor::behavior_type sandbox_directory(Self self, SharedControl 
         return change(self, id, "change the sandbox's network", atom, id, network);
       },
       [self](pause_atom atom, const std::string& id) { return change(self, id, "pause the sandbox", atom, id); },
-      [self](resume_atom atom, const std::string& id) { return change(self, id, "resume the sandbox", atom, id); },
-      [self](fork_atom atom, const std::string& id, std::uint32_t count) {
-        const auto node_id = self->state.sandboxes.contains(id) ? self->state.sandboxes.at(id).node_id : "";
-        return hand_on<Forked>(
-            self, id, "fork the sandbox",
-            [self, node_id](Forked& forked) {
-              for (auto& child : forked.children) {
-                child.node_id = node_id;
-                if (is_its_own(self, node_id, child.id)) take(self, child);
-              }
-            },
-            atom, id, count);
-      },
+      [self](resume_atom, const std::string& id) { return resume(self, id); },
+      [self](fork_atom, const std::string& id, std::uint32_t count) { return fork(self, id, count); },
       [self](snapshot_atom atom, const std::string& id, const std::string& name) {
         return snapshot(self, id, atom, name);
       },
       [self](create_atom, const BootRequest& request) { return create(self, request); },
       [self](place_atom, const BootRequest& request) { return explain(self, request); },
       [self](hello_atom, const NodeStatus& node, const NodeSessionActor& session, std::vector<Sandbox>& sandboxes,
-             const std::vector<Template>& templates) { return arrived(self, node, session, sandboxes, templates); },
+             const std::vector<Template>& templates, const std::vector<std::string>& kept_states) {
+        return arrived(self, node, session, sandboxes, templates, kept_states);
+      },
       [self](node_atom, const NodeStatus& status) {
         const auto node = self->state.nodes.find(status.node_id);
         if (node == self->state.nodes.end() || node->second.status.epoch != status.epoch) return;
@@ -630,9 +647,10 @@ SandboxDirectoryActor::behavior_type sandbox_directory(Self self, SharedControl 
         state.nodes.erase(node_id);
         (void)state.view.remove(node_id);
       },
-      [self](flush_atom) { flush(self); },
+      [self](flush_atom) { (void)flush(self); },
       [self](tick_atom atom) {
         pause_drained(self);
+        look_after_copies(self);
         self->delayed_send(self, kNodeBeat, atom);
       },
   };

@@ -40,7 +40,17 @@ struct SandboxDirectoryState {
   std::set<std::string> gone;
   std::deque<std::string> gone_order;
   std::map<std::string, std::string> given_up;  ///< ended while its node was away: the node, which has yet to end it
-  std::set<std::string> unsaved;                ///< ids whose record in the store is older than what is here
+  /// Copies of a paused sandbox' saved state on other nodes.
+  struct Copies {
+    std::string saved;  ///< its name
+    std::set<std::string> nodes;
+  };
+  std::map<std::string, Copies> copies;  ///< by sandbox id
+  std::set<std::string> uncopied;        ///< paused sandboxes that may lack copies
+  std::size_t copying = 0;               ///< copies on their way
+  std::set<std::string> unadopted;       ///< sandboxes that were given to a node which has yet to take them over
+  std::set<std::string> exported;        ///< saved states of forks that are on their way to other nodes
+  std::set<std::string> unsaved;         ///< ids whose record in the store is older than what is here
   bool flushing = false;
 };
 

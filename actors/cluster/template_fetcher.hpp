@@ -1,9 +1,9 @@
 #pragma once
 
 #include <deque>
-#include <functional>
 #include <map>
 
+#include "actors/cluster/artifact_fetch.hpp"
 #include "actors/cluster/concerns.hpp"
 #include "actors/services.hpp"
 
@@ -11,20 +11,16 @@ namespace nanobox {
 
 /// What fetching a template took.
 struct FetchedTemplate {
-  Template entry;  ///< as this node has it: its own paths
-  std::string source;
-  std::uint64_t bytes = 0;
+  Template entry;                    ///< as this node has it: its own paths, its snapshot if that came along
+  ArtifactOrigin origin;             ///< of the root
+  std::shared_ptr<const void> held;  ///< its snapshot is not collected until somebody names it
 };
-
-/// Gets a template's files from one of the offer's sources to their places here. Blocking.
-/// @errors artifact_missing · connection_failed · digest_mismatch · disk_full
-using FetchTemplate = std::function<Result<FetchedTemplate>(const Services& services, const TemplateOffer& offer)>;
 
 struct TemplateFetcherState {
   static inline const char* name = "template_fetcher";
   SharedServices services;
   TemplateRegistryActor templates;
-  FetchTemplate fetch;
+  FetchArtifact fetch;
   /// By template_key and root: who waits for it.
   std::map<std::string, std::vector<caf::typed_response_promise<std::string>>> fetching;
 };
@@ -32,7 +28,7 @@ struct TemplateFetcherState {
 /// Each version is fetched once, however many sandboxes wait for it.
 TemplateFetcherActor::behavior_type template_fetcher(TemplateFetcherActor::stateful_pointer<TemplateFetcherState> self,
                                                      SharedServices services, TemplateRegistryActor templates,
-                                                     FetchTemplate fetch);
+                                                     FetchArtifact fetch);
 
 }  // namespace nanobox
 

@@ -44,6 +44,7 @@ struct NodeHello {
   std::vector<Sandbox> sandboxes;
   std::vector<Template> templates;
   std::vector<PoolState> pools;
+  std::vector<std::string> kept_states;  ///< saved states that it keeps for other nodes' sandboxes, by name
 };
 
 /// How a node fares.

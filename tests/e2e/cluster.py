@@ -187,6 +187,7 @@ class ClusterCase(unittest.TestCase, Copies):
     """A control plane and nodes n1, n2, … for all tests of the class; each test begins and ends with all of them at work and
     without sandboxes."""
     nodes_wanted = 2
+    node_flags = ()
     maxDiff = None
 
     @classmethod
@@ -209,6 +210,7 @@ class ClusterCase(unittest.TestCase, Copies):
     @classmethod
     def add_node(cls, name, number):
         node = Node(cls.folder, name, number, cls.control)
+        node.flags += cls.node_flags
         cls.members.append(node)
         cls.nodes.append(node)
         node.join()

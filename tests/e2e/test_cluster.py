@@ -500,16 +500,17 @@ class Placing(ClusterCase):
             self.assertEqual((answer.status, answer.json["code"]), (503, "no_capacity"), answer)
         self.create_on(first)
 
-    def test_a_drained_nodes_sandboxes_are_paused(self):
+    def test_a_drained_nodes_sandboxes_are_paused_where_no_other_takes_them(self):
         for deadline in 0, 1:
             with self.subTest(deadline):
                 node = self.nodes[0]
                 sandbox, other = self.create_on(node), self.create_on(self.nodes[1])
                 self.sh(sandbox, "echo kept > /root/mark")
-                answer = self.client.want(200, "POST", f"/nodes/{node.name}/drain", {"deadline_sec": deadline})
-                self.assertEqual((answer["status"], answer["draining"], answer["cordoned"]), ("draining", True, True))
+                with self.only(node):  # no other takes it
+                    answer = self.client.want(200, "POST", f"/nodes/{node.name}/drain", {"deadline_sec": deadline})
+                    self.assertEqual((answer["status"], answer["draining"], answer["cordoned"]), ("draining", True, True))
+                    until("it is paused", lambda: self.seen(sandbox)["status"] == "paused")
                 self.assertNotEqual(self.would()["node_id"], node.name)
-                until("it is paused", lambda: self.seen(sandbox)["status"] == "paused")
                 self.assertEqual(self.sh(other, "echo well"), "well\n")
                 answer = self.client.want(200, "POST", f"/nodes/{node.name}/uncordon", {})
                 self.assertEqual((answer["status"], answer["draining"], answer["cordoned"]), ("ready", False, False))

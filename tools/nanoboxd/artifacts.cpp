@@ -6,13 +6,18 @@
 #include <list>
 #include <mutex>
 
+#include "actors/disk_keeper.hpp"
+#include "pipeline/boot/snapshot/snapshot_store.hpp"
 #include "pipeline/cluster/artifact/fetch_artifact.hpp"
 #include "pipeline/cluster/artifact/open_artifact.hpp"
 #include "pipeline/cluster/artifact/serve_artifacts.hpp"
 #include "pipeline/cluster/identity/tls_stream.hpp"
+#include "pipeline/cluster/lineage/lineage_artifacts.hpp"
 #include "pipeline/warmup/rootfs/rootfs_cache.hpp"
 
 namespace nanobox {
+
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -25,31 +30,55 @@ std::vector<std::string> root_files(const std::string& identity) {
   return {identity + ".ext4", identity + ".json"};
 }
 
-/// The roots of this node's templates, by identity.
-class Roots final : public ArtifactCatalogue {
+/// Beside what they are of: manifests of artifacts, so that their files are not read again for each node.
+fs::path chunks_of_root(const fs::path& folder, const std::string& identity) {
+  return folder / (identity + ".chunks");
+}
+
+/// Where an artifact's files are on this node, and the cache of its manifest.
+struct Place {
+  std::vector<ArtifactPath> files;
+  fs::path chunks;
+};
+
+Result<Place> place_on(const Services& services, const std::string& name) {
+  std::error_code error;
+  if (const auto of = lineage_place(name, lineage_folders(services))) {
+    Place place{.files = {}, .chunks = of->folder / kManifestCache};
+    for (const auto& file : of->files)
+      if (fs::exists(of->folder / file, error)) place.files.push_back({.name = file, .path = of->folder / file});
+    if (!place.files.empty()) return place;
+  } else if (find_rootfs(services.cache.rootfs, name)) {
+    Place place{.files = {}, .chunks = chunks_of_root(services.cache.rootfs, name)};
+    for (const auto& file : root_files(name))
+      place.files.push_back({.name = file, .path = services.cache.rootfs / file});
+    return place;
+  }
+  return fail({.code = ErrorCode::artifact_missing,
+               .attempted = "give away artifact",
+               .subject = name,
+               .reason = "it is not on this node",
+               .mend = ""});
+}
+
+/// What this node has: the roots of its templates, by identity, and what its sandboxes and snapshots are.
+class NodeArtifacts final : public ArtifactCatalogue {
 public:
-  explicit Roots(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  explicit NodeArtifacts(SharedServices services) : services_(std::move(services)) {}
 
   Result<OpenArtifact> open(const std::string&, const std::string& name, const ScanProgress& progress) const override {
-    if (!find_rootfs(folder_, name))
-      return fail({.code = ErrorCode::artifact_missing,
-                   .attempted = "give away root",
-                   .subject = name,
-                   .reason = "it is not on this node",
-                   .mend = ""});
-    std::vector<ArtifactPath> files;
-    for (const auto& file : root_files(name)) files.push_back({.name = file, .path = folder_ / file});
-    return open_artifact(name, files, folder_ / (name + ".chunks"), progress);
+    const auto place = NANOBOX_TRY(place_on(*services_, name));
+    return open_artifact(name, place.files, place.chunks, progress);
   }
 
 private:
-  std::filesystem::path folder_;
+  SharedServices services_;
 };
 
 class Port final : public ArtifactPort {
 public:
   Port(TcpListener listener, SharedServices services, std::function<NodeIdentity()> identity)
-      : listener_(std::move(listener)), roots_(services->cache.rootfs), identity_(std::move(identity)) {
+      : listener_(std::move(listener)), artifacts_(std::move(services)), identity_(std::move(identity)) {
     for (std::size_t i = 0; i < kAtOnce; ++i) threads_.emplace_back([this] { work(); });
   }
   ~Port() override {
@@ -83,7 +112,7 @@ private:
     }
     const auto conversed = [&]() -> Result<void> {
       NANOBOX_TRY(stream->handshake());
-      return serve_artifacts(*stream, roots_);
+      return serve_artifacts(*stream, artifacts_);
     }();
     const std::lock_guard lock(mutex_);
     std::erase(streams_, stream.get());
@@ -91,7 +120,7 @@ private:
   }
 
   TcpListener listener_;
-  const Roots roots_;
+  const NodeArtifacts artifacts_;
   const std::function<NodeIdentity()> identity_;
   std::mutex mutex_;
   std::vector<TlsStream*> streams_;  ///< guarded
@@ -99,31 +128,98 @@ private:
   std::vector<std::jthread> threads_;
 };
 
-Error nobody_has(const TemplateOffer& offer) {
+Error nobody_has(const std::string& name) {
   return {.code = ErrorCode::artifact_missing,
-          .attempted = "fetch template",
-          .subject = offer.entry.name,
+          .attempted = "fetch artifact",
+          .subject = name,
           .reason = "no node that has it can be reached",
-          .mend = "GET /api/v1/nodes shows how they fare; or warm it up again",
+          .mend = "GET /api/v1/nodes shows how they fare; of a template: warm it up again",
           .transient = true};
 }
 
-Result<std::uint64_t> fetch_root(const Services& services, const NodeIdentity& identity, const std::string& root,
+bool is_here(const Services& services, const std::string& name) {
+  const auto place = lineage_place(name, lineage_folders(services));
+  if (!place) return find_rootfs(services.cache.rootfs, name).has_value();
+  std::error_code error;
+  return place->is_folder ? fs::exists(place->folder, error) : fs::exists(place->folder / place->files.front(), error);
+}
+
+/// To its place, whole or not at all. @returns bytes that came
+Result<std::uint64_t> fetch_into_place(const Services& services, ByteStream& stream, const std::string& name) {
+  FetchRequest request{.ticket = "-", .name = name, .tmp_folder = {}, .destination = {}};
+  const auto place = lineage_place(name, lineage_folders(services));
+  std::optional<HalfFolder> half;
+  std::error_code error;
+  if (!place) {
+    request.tmp_folder = services.cache.rootfs / ".tmp";
+    request.destination = services.cache.rootfs;
+    request.files = root_files(name);
+  } else if (place->is_folder) {
+    half.emplace(NANOBOX_TRY(services.snapshots->begin()));
+    request.tmp_folder = half->path().parent_path();
+    request.destination = half->path();
+  } else {
+    fs::create_directories(place->folder, error);
+    if (error) return fail(errno_error(error.value(), "make folder", place->folder));
+    request.tmp_folder = request.destination = place->folder;
+    request.files = place->files;
+  }
+  const auto fetched = NANOBOX_TRY(fetch_artifact(stream, request));
+  if (place)
+    for (const auto& file : fetched.manifest.files)
+      if (std::ranges::find(place->files, file.name) == place->files.end())
+        return fail({.code = ErrorCode::peer_untrusted,
+                     .attempted = "fetch artifact",
+                     .subject = name,
+                     .reason = "it came with a file '" + file.name + "', which it cannot have",
+                     .mend = ""});
+  if (half) NANOBOX_TRY(services.snapshots->publish(std::move(*half), place->folder, true));
+  // Another node may get it from here without its being read once more.
+  const auto here = NANOBOX_TRY(place_on(services, name));
+  if (auto noted = remember_manifest(fetched.manifest, here.files, here.chunks); !noted)
+    spdlog::warn("{}", describe(noted.error()));
+  return fetched.received_bytes;
+}
+
+Result<std::uint64_t> fetch_from(const Services& services, const NodeIdentity& identity, const std::string& name,
                                  const ListenAddress& source) {
   const auto context = NANOBOX_TRY(TlsContext::mutual_client(identity, std::string(kProtocol)));
   const auto deadline = std::chrono::steady_clock::now() + kConnect;
   const auto stream = NANOBOX_TRY(tls_connect(source, context, deadline, {}, kLimits));
-  const auto& folder = services.cache.rootfs;
-  const auto fetched = NANOBOX_TRY(fetch_artifact(
-      *stream,
-      {.ticket = "-", .name = root, .tmp_folder = folder / ".tmp", .destination = folder, .files = root_files(root)}));
-  std::vector<ArtifactPath> files;
-  for (const auto& file : root_files(root)) files.push_back({.name = file, .path = folder / file});
-  // Another node may get it from here without its being read once more.
-  if (auto noted = remember_manifest(fetched.manifest, files, folder / (root + ".chunks")); !noted)
-    spdlog::warn("{}", describe(noted.error()));
-  return fetched.received_bytes;
+  return fetch_into_place(services, *stream, name);
 }
+
+/// What one node fetches from others, one artifact after the other: two that want the same get it once.
+class Fetcher {
+public:
+  Fetcher(std::function<NodeIdentity()> identity, std::string control_host)
+      : identity_(std::move(identity)), control_host_(std::move(control_host)) {}
+
+  Result<ArtifactOrigin> fetch(const Services& services, const std::string& name,
+                               const std::vector<std::string>& sources) {
+    const std::lock_guard lock(mutex_);
+    if (is_here(services, name)) return ArtifactOrigin{};
+    auto failure = nobody_has(name);
+    for (const auto& text : sources) {
+      auto source = NANOBOX_TRY(parse_listen_address(text));
+      if (source.host == "0.0.0.0") source.host = control_host_;
+      const auto bytes = fetch_from(services, identity_(), name, source);
+      if (bytes) return ArtifactOrigin{.source = to_string(source), .bytes = *bytes};
+      // That a node does not have it says less than why another did not give it.
+      if (bytes.error().code != ErrorCode::artifact_missing) {
+        spdlog::warn("{}", describe(bytes.error()));
+        failure = bytes.error();
+      }
+      failure.transient = true;
+    }
+    return fail(failure);
+  }
+
+private:
+  const std::function<NodeIdentity()> identity_;
+  const std::string control_host_;
+  std::mutex mutex_;
+};
 
 }  // namespace
 
@@ -132,30 +228,10 @@ Result<std::unique_ptr<ArtifactPort>> ArtifactPort::open(const ListenAddress& ad
   return std::make_unique<Port>(NANOBOX_TRY(TcpListener::bind(address)), std::move(services), std::move(identity));
 }
 
-FetchTemplate fetch_over_tls(std::function<NodeIdentity()> identity, std::string control_host) {
-  return [identity, control_host](const Services& services, const TemplateOffer& offer) -> Result<FetchedTemplate> {
-    FetchedTemplate fetched{.entry = offer.entry, .source = "this node's cache", .bytes = 0};
-    const auto& root = offer.entry.rootfs.identity;
-    auto here = find_rootfs(services.cache.rootfs, root);
-    auto failure = nobody_has(offer);
-    for (const auto& text : offer.sources) {
-      if (here) break;
-      auto source = NANOBOX_TRY(parse_listen_address(text));
-      if (source.host == "0.0.0.0") source.host = control_host;
-      const auto bytes = fetch_root(services, identity(), root, source);
-      if (!bytes) {
-        spdlog::warn("{}", describe(bytes.error()));
-        failure = bytes.error();
-        failure.transient = true;
-        continue;
-      }
-      fetched.bytes = *bytes;
-      fetched.source = to_string(source);
-      here = find_rootfs(services.cache.rootfs, root);
-    }
-    if (!here) return fail(failure);
-    fetched.entry.rootfs = std::move(*here);
-    return fetched;
+FetchArtifact fetch_over_tls(std::function<NodeIdentity()> identity, std::string control_host) {
+  const auto fetcher = std::make_shared<Fetcher>(std::move(identity), std::move(control_host));
+  return [fetcher](const Services& services, const std::string& name, const std::vector<std::string>& sources) {
+    return fetcher->fetch(services, name, sources);
   };
 }
 

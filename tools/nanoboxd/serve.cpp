@@ -209,6 +209,7 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
   control->version = kVersion;
   if (node) control->local_node_id = node->services->node_id;
   control->subnet = settings.network.subnet;
+  control->snapshot_replicas = settings.cluster.snapshot_replicas;
   control->store = store;
   control->boards = std::make_shared<Boards>();
   auto plane = NANOBOX_TRY(start_control_plane(system, control));
@@ -239,7 +240,7 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
     }
     if (node) {
       auto description = describe_node(*node->services, std::string(kVersion));
-      FetchTemplate fetch;
+      FetchArtifact fetch;
       if (membership) {
         node->artifacts = NANOBOX_TRY(ArtifactPort::open({"0.0.0.0", 0}, node->services, identity));
         description.data_addr = to_string(node->artifacts->address());

@@ -204,7 +204,7 @@ Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared
   services->kernel_digest = file_digest(services->kernel).value_or("");
   services->min_free_mb = settings.agent.min_free_mb;
   services->disk_overcommit = settings.agent.disk_overcommit;
-  services->memory_budget_mb = memory_budget_mb();
+  services->memory_budget_mb = settings.agent.memory_mb != 0 ? settings.agent.memory_mb : memory_budget_mb();
   services->vmm_uids = vmm_uids(loaded.data_folder);
   services->control_store = std::move(control_store);
   services->node_store = NANOBOX_TRY(NodeStore::open(loaded.data_folder / "node.db"));

@@ -95,6 +95,7 @@ std::vector<SnapshotStore::FileMark> SnapshotStore::marks_of(const fs::path& fol
   for (auto entry = fs::directory_iterator(folder, error); !error && entry != fs::directory_iterator();
        entry.increment(error)) {
     struct stat file {};
+    if (entry->path().filename() == kManifestCache) continue;
     if (::lstat(entry->path().c_str(), &file) != 0) continue;  // then it is missed
     marks.push_back({.name = entry->path().filename(),
                      .inode = file.st_ino,

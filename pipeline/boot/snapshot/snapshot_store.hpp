@@ -15,6 +15,9 @@
 
 namespace nanobox {
 
+/// A file that may be in a saved state's folder and is none of the state: what its files' chunks are, for other nodes.
+inline constexpr const char* kManifestCache = "chunks";
+
 /// A folder that is being filled; removed with the value unless published. Move-only.
 class HalfFolder {
 public:

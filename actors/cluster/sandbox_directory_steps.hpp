@@ -1,0 +1,59 @@
+#pragma once
+
+#include "actors/cluster/sandbox_directory.hpp"
+
+namespace nanobox {
+
+// What the sandbox directory's parts ask of each other; all on its thread.
+
+using SandboxDirectorySelf = SandboxDirectoryActor::stateful_pointer<SandboxDirectoryState>;
+
+inline constexpr std::chrono::minutes kCopyDeadline{11};
+
+/// Takes what its node says of a sandbox, unless it is older than what is known.
+void take(SandboxDirectorySelf self, const Sandbox& sandbox);
+/// The store gets it soon; `flush` at once. @errors store_failed; it is tried again
+void flush_soon(SandboxDirectorySelf self, const std::string& id);
+Result<void> flush(SandboxDirectorySelf self);
+/// What readers see of it: on a node that is away nothing else is known but that it is lost.
+void show(SandboxDirectorySelf self, const Sandbox& sandbox);
+
+Error missing_sandbox(const std::string& id);
+/// Its node, where that is connected; else nothing.
+const SandboxDirectoryState::Node* node_of(SandboxDirectorySelf self, const Sandbox& sandbox);
+/// Why a sandbox cannot be used whose node is away.
+Error out_of_reach(SandboxDirectorySelf self, const Sandbox& sandbox);
+/// A node's failure, told as the loss of the node where it is that.
+Error told_of_loss(SandboxDirectorySelf self, const std::string& id, Error error);
+/// Whether a node's word on that sandbox counts: it is there as far as we know, or nobody else has it.
+bool is_its_own(SandboxDirectorySelf self, const std::string& node_id, const std::string& id);
+/// Has a node end a sandbox that is not, or no more, its own.
+void end_on(SandboxDirectorySelf self, const SandboxDirectoryState::Node& node, const std::string& id);
+
+// --- Copies of paused sandboxes on other nodes (sandbox_copies.cpp)
+
+/// Makes the copies that are missing, a few at once.
+void look_after_copies(SandboxDirectorySelf self);
+/// A node came, with states that it keeps for others. @param there  the sandboxes that it has itself
+void copies_arrived(SandboxDirectorySelf self, const std::string& node_id, const std::vector<std::string>& kept_states,
+                    const std::set<std::string>& there);
+/// Its copies are of no use any more.
+void drop_copies(SandboxDirectorySelf self, const std::string& id);
+/// A connected node that can go on with it while its own is away; empty: none.
+std::string copy_holder(SandboxDirectorySelf self, const Sandbox& sandbox);
+/// What a node needs to get that sandbox' files, and from whom.
+StateOffer state_offer(SandboxDirectorySelf self, const Sandbox& sandbox);
+/// A node for one that others of that sandbox' node could continue; `resources` is what it must have room for.
+Result<std::string> choose_for(SandboxDirectorySelf self, const Sandbox& sandbox, const Amounts& resources,
+                               std::vector<std::string> excluded);
+
+// --- From node to node (sandbox_moving.cpp)
+
+/// On its node, or where a copy is when that one is lost.
+caf::result<Sandbox> resume(SandboxDirectorySelf self, const std::string& id);
+/// One that its drained node has just paused goes on elsewhere, if there is room; else it stays.
+void move_away(SandboxDirectorySelf self, const std::string& id);
+/// Children go to other nodes where the parent's has no room for all.
+caf::result<Forked> fork(SandboxDirectorySelf self, const std::string& id, std::uint32_t count);
+
+}  // namespace nanobox

@@ -1,0 +1,351 @@
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "actors/cluster/sandbox_directory_steps.hpp"
+#include "config/id.hpp"
+#include "pipeline/cluster/lineage/lineage_artifacts.hpp"
+#include "pipeline/cluster/placement/placement.hpp"
+
+namespace nanobox {
+
+namespace {
+
+using Self = SandboxDirectorySelf;
+using SandboxPromise = caf::typed_response_promise<Sandbox>;
+using ForkPromise = caf::typed_response_promise<Forked>;
+
+constexpr std::chrono::minutes kFetchDeadline{61};
+constexpr std::chrono::seconds kShort{100};
+
+/// Its node resumes it. From here on a copy elsewhere is older than what the node may have.
+void resume_there(Self self, const std::string& id, SandboxPromise promise) {
+  auto& state = self->state;
+  auto& sandbox = state.sandboxes.at(id);
+  const auto before = sandbox;
+  if (state.copies.contains(id) && sandbox.status == SandboxStatus::paused) {
+    sandbox.status = SandboxStatus::resuming;
+    show(self, sandbox);
+    flush_soon(self, id);
+    if (auto flushed = flush(self); !flushed) {
+      sandbox = before;
+      show(self, sandbox);
+      return deliver_result<Sandbox>(promise, fail(flushed.error()));
+    }
+  }
+  self->request(state.nodes.at(sandbox.node_id).session, kCopyDeadline, resume_atom_v, id)
+      .then(
+          [self, id, node_id = sandbox.node_id, promise](Sandbox& resumed) mutable {
+            resumed.node_id = node_id;
+            if (resumed.id == id && is_its_own(self, node_id, id)) take(self, resumed);
+            promise.deliver(std::move(resumed));
+          },
+          [self, id, before, promise](caf::error& failed) mutable {
+            const auto error = told_of_loss(self, id, from_caf(failed, "resume the sandbox"));
+            const auto now = self->state.sandboxes.find(id);
+            // A node that is lost may have resumed it; any other says how it is.
+            if (now != self->state.sandboxes.end() && node_of(self, now->second) &&
+                now->second.status == SandboxStatus::resuming && now->second.revision == before.revision) {
+              now->second.status = before.status;
+              show(self, now->second);
+              flush_soon(self, id);
+            }
+            promise.deliver(to_caf(error));
+          });
+}
+
+/// The sandbox is that node's from here on, which has a copy of its saved state. Stored before the node hears of it:
+/// whatever fails afterwards, its former node has to end what it has.
+template <class Then>
+void hand_over(Self self, const std::string& id, const std::string& to, Then then) {
+  auto& state = self->state;
+  auto& sandbox = state.sandboxes.at(id);
+  const auto from = std::exchange(sandbox.node_id, to);
+  const auto saved = saved_name(sandbox);
+  state.unadopted.insert(id);
+  flush_soon(self, id);
+  if (auto flushed = flush(self); !flushed) {
+    sandbox.node_id = from;
+    state.unadopted.erase(id);
+    return then(Result<void>(fail(flushed.error())));
+  }
+  if (const auto copies = state.copies.find(id); copies != state.copies.end()) copies->second.nodes.erase(to);
+  show(self, sandbox);
+  if (from != to) {
+    spdlog::info("sandbox {}: node {} has it from now on, in place of {}", id, to, from);
+    if (const auto left = state.nodes.find(from); left != state.nodes.end() && left->second.connected)
+      end_on(self, left->second, id);
+  }
+  self->request(state.nodes.at(to).session, kShort, adopt_atom_v, saved, sandbox)
+      .then(
+          [self, id, to, then](Sandbox& adopted) {
+            self->state.unadopted.erase(id);
+            adopted.node_id = to;
+            if (adopted.id == id && is_its_own(self, to, id)) take(self, adopted);
+            then(Result<void>());
+          },
+          [self, id, then](caf::error& error) {
+            then(Result<void>(fail(told_of_loss(self, id, from_caf(error, "take over the sandbox")))));
+          });
+}
+
+/// Where it is handed over first, or once more.
+void resume_handed_over(Self self, const std::string& id, const std::string& to, SandboxPromise promise) {
+  hand_over(self, id, to, [self, id, promise](const Result<void>& handed) {
+    if (!handed) return deliver_result<Sandbox>(promise, fail(handed.error()));
+    const auto sandbox = self->state.sandboxes.find(id);
+    if (sandbox == self->state.sandboxes.end()) return deliver_result<Sandbox>(promise, fail(missing_sandbox(id)));
+    if (!node_of(self, sandbox->second))
+      return deliver_result<Sandbox>(promise, fail(out_of_reach(self, sandbox->second)));
+    resume_there(self, id, promise);
+  });
+}
+
+// --- Forks
+
+/// The children on their way to several nodes: all of them, or none.
+struct Spread {
+  std::string parent;
+  std::string saved;
+  std::map<std::string, std::uint32_t> counts;  ///< by node id
+  std::vector<std::string> reserved;
+  std::size_t pending = 0;
+  std::optional<Error> failure;
+  std::vector<std::pair<std::string, Sandbox>> made;  ///< on that node
+  Forked forked;
+};
+
+/// How many children go where; room is kept for each, under a name of its own, until they are there.
+Result<std::shared_ptr<Spread>> spread(Self self, const Sandbox& parent, std::uint32_t count) {
+  auto& state = self->state;
+  auto plan = std::make_shared<Spread>();
+  plan->parent = parent.id;
+  const auto resources = amounts_of(parent.resources, 0);
+  const auto give_back = [&] {
+    for (const auto& name : plan->reserved) state.view.release(name);
+  };
+  const auto take_share = [&](const std::string& node_id) {
+    const auto name = make_id("child");
+    if (!state.view.reserve(
+            {.sandbox_id = name, .node_id = node_id, .owner = parent.owner, .resources = resources, .from_pool = {}}))
+      return false;
+    plan->reserved.push_back(name);
+    ++plan->counts[node_id];
+    return true;
+  };
+  for (std::uint32_t i = 0; i < count; ++i) {
+    if (take_share(parent.node_id)) continue;
+    const auto elsewhere = choose_for(self, parent, resources, {parent.node_id});
+    if (elsewhere && take_share(*elsewhere)) continue;
+    give_back();
+    return fail({.code = ErrorCode::no_capacity,
+                 .attempted = "fork sandbox",
+                 .subject = parent.id,
+                 .reason = "there is room for " + std::to_string(i) + " of " + std::to_string(count) + " children",
+                 .mend = "end sandboxes, fork fewer, or add nodes of the same kind",
+                 .retry_after_sec = 1});
+  }
+  return plan;
+}
+
+void spread_over(Self self, const std::shared_ptr<Spread>& plan, ForkPromise promise) {
+  auto& state = self->state;
+  for (const auto& name : plan->reserved) state.view.release(name);
+  if (!plan->saved.empty()) state.exported.erase(plan->saved);
+  for (auto& [node_id, child] : plan->made) {
+    child.node_id = node_id;
+    const auto node = state.nodes.find(node_id);
+    if (plan->failure) {
+      if (node != state.nodes.end() && node->second.connected) end_on(self, node->second, child.id);
+    } else if (is_its_own(self, node_id, child.id)) {
+      take(self, child);
+    }
+    plan->forked.children.push_back(std::move(child));
+  }
+  if (!plan->saved.empty())
+    for (const auto& [node_id, count] : plan->counts)
+      if (const auto node = state.nodes.find(node_id); node != state.nodes.end() && node->second.connected)
+        self->request(node->second.session, kShort, undo_atom_v, plan->saved).then([] {}, [](caf::error&) {});
+  if (plan->failure) return deliver_result<Forked>(promise, fail(*plan->failure));
+  std::ranges::sort(plan->forked.children, {}, &Sandbox::id);
+  promise.deliver(std::move(plan->forked));
+}
+
+void node_done(Self self, const std::shared_ptr<Spread>& plan, ForkPromise promise) {
+  if (--plan->pending == 0) spread_over(self, plan, std::move(promise));
+}
+
+void children_made(Self self, const std::shared_ptr<Spread>& plan, const std::string& node_id, Forked& forked,
+                   ForkPromise promise) {
+  for (auto& child : forked.children) plan->made.emplace_back(node_id, std::move(child));
+  node_done(self, plan, std::move(promise));
+}
+
+void node_failed(Self self, const std::shared_ptr<Spread>& plan, const caf::error& error, ForkPromise promise) {
+  if (!plan->failure)
+    plan->failure = told_of_loss(self, plan->parent, from_caf(error, "fork the sandbox to another node"));
+  node_done(self, plan, std::move(promise));
+}
+
+/// The children of one node, once the state is there.
+void make_children(Self self, const std::shared_ptr<Spread>& plan, const std::string& node_id, ForkPromise promise) {
+  const auto node = self->state.nodes.find(node_id);
+  if (node == self->state.nodes.end() || !node->second.connected)
+    return node_failed(self, plan,
+                       to_caf({.code = ErrorCode::node_lost,
+                               .attempted = "fork sandbox",
+                               .subject = node_id,
+                               .reason = "the node is lost",
+                               .mend = "",
+                               .transient = true}),
+                       std::move(promise));
+  self->request(node->second.session, kCopyDeadline, create_atom_v, plan->saved, plan->counts.at(node_id))
+      .then([self, plan, node_id, promise](Forked& forked) { children_made(self, plan, node_id, forked, promise); },
+            [self, plan, promise](caf::error& error) { node_failed(self, plan, error, promise); });
+}
+
+void exported(Self self, const std::shared_ptr<Spread>& plan, const std::string& home, Forked& saved,
+              ForkPromise promise) {
+  auto& state = self->state;
+  if (saved.children.size() != 1 || saved.children.front().id != plan->parent) {
+    plan->counts.clear();
+    plan->pending = 1;
+    return node_failed(self, plan,
+                       to_caf({.code = ErrorCode::internal,
+                               .attempted = "fork sandbox",
+                               .subject = "node " + home,
+                               .reason = "it answered with another sandbox",
+                               .mend = "remove that node: it cannot be trusted"}),
+                       std::move(promise));
+  }
+  auto& exported = saved.children.front();
+  exported.node_id = home;
+  plan->saved = saved_name(exported);
+  plan->forked.pause_us = saved.pause_us;
+  plan->forked.frozen_us = saved.frozen_us;
+  state.exported.insert(plan->saved);
+  const auto offer = state_offer(self, exported);
+  plan->pending = plan->counts.size();
+  const auto counts = plan->counts;
+  for (const auto& [node_id, count] : counts) {
+    const auto node = state.nodes.find(node_id);
+    if (node_id == home || node == state.nodes.end() || !node->second.connected) {
+      make_children(self, plan, node_id, promise);
+      continue;
+    }
+    self->request(node->second.session, kFetchDeadline, fetch_atom_v, offer)
+        .then([self, plan, node_id = node_id, promise] { make_children(self, plan, node_id, promise); },
+              [self, plan, promise](caf::error& error) { node_failed(self, plan, error, promise); });
+  }
+}
+
+}  // namespace
+
+caf::result<Sandbox> resume(Self self, const std::string& id) {
+  auto& state = self->state;
+  const auto sandbox = state.sandboxes.find(id);
+  if (sandbox == state.sandboxes.end()) return to_caf(missing_sandbox(id));
+  auto promise = self->make_response_promise<Sandbox>();
+  if (node_of(self, sandbox->second)) {
+    if (state.unadopted.contains(id))
+      resume_handed_over(self, id, std::string(sandbox->second.node_id), promise);
+    else
+      resume_there(self, id, promise);
+    return promise;
+  }
+  const auto holder = copy_holder(self, sandbox->second);
+  if (holder.empty()) return to_caf(out_of_reach(self, sandbox->second));
+  resume_handed_over(self, id, holder, promise);
+  return promise;
+}
+
+void move_away(Self self, const std::string& id) {
+  auto& state = self->state;
+  const auto found = state.sandboxes.find(id);
+  if (found == state.sandboxes.end() || found->second.status != SandboxStatus::paused) return;
+  const auto& sandbox = found->second;
+  const auto resources = amounts_of(sandbox.resources, 0);
+  // Where a copy is already, if there is room.
+  std::vector<std::string> others{sandbox.node_id};
+  const auto holder = copy_holder(self, sandbox);
+  for (const auto& [node_id, node] : state.nodes)
+    if (!holder.empty() && node_id != holder) others.push_back(node_id);
+  auto target = choose_for(self, sandbox, resources, std::move(others));
+  if (!target && !holder.empty()) target = choose_for(self, sandbox, resources, {sandbox.node_id});
+  if (!target) {
+    spdlog::warn("sandbox {}: it stays paused on its drained node: {}", id, describe(target.error()));
+    return;
+  }
+  const auto moved = [self, id](const caf::error& error) {
+    spdlog::warn("sandbox {}: it stays paused: {}", id, describe(from_caf(error, "move it to another node")));
+  };
+  const auto from = sandbox.node_id;
+  const auto saved = saved_name(sandbox);
+  self->request(state.nodes.at(*target).session, kFetchDeadline, fetch_atom_v, state_offer(self, sandbox))
+      .then(
+          [self, id, from, saved, target = *target, moved] {
+            auto& state = self->state;
+            const auto now = state.sandboxes.find(id);
+            // Somebody resumed or deleted it meanwhile: what was copied goes when that node says that it has it.
+            if (now == state.sandboxes.end() || now->second.status != SandboxStatus::paused ||
+                now->second.node_id != from || saved_name(now->second) != saved || !state.nodes.at(target).connected) {
+              if (const auto node = state.nodes.find(target); node != state.nodes.end() && node->second.connected)
+                self->request(node->second.session, kShort, undo_atom_v, saved).then([] {}, [](caf::error&) {});
+              return;
+            }
+            hand_over(self, id, target, [self, id, target, moved](const Result<void>& handed) {
+              if (!handed) return moved(to_caf(handed.error()));
+              const auto node = self->state.nodes.find(target);
+              if (node == self->state.nodes.end() || !node->second.connected) return;
+              self->request(node->second.session, kCopyDeadline, resume_atom_v, id)
+                  .then(
+                      [self, id, target](Sandbox& resumed) {
+                        resumed.node_id = target;
+                        if (resumed.id == id && is_its_own(self, target, id)) take(self, resumed);
+                      },
+                      [moved](caf::error& error) { moved(error); });
+            });
+          },
+          [moved](caf::error& error) { moved(error); });
+}
+
+caf::result<Forked> fork(Self self, const std::string& id, std::uint32_t count) {
+  auto& state = self->state;
+  const auto parent = state.sandboxes.find(id);
+  if (parent == state.sandboxes.end()) return to_caf(missing_sandbox(id));
+  const auto* home = node_of(self, parent->second);
+  if (!home) return to_caf(out_of_reach(self, parent->second));
+  // What does not run is refused by its node, in its words.
+  auto plan = parent->second.status == SandboxStatus::running
+                  ? spread(self, parent->second, count)
+                  : Result<std::shared_ptr<Spread>>(std::make_shared<Spread>());
+  if (!plan) return to_caf(plan.error());
+  (*plan)->parent = id;
+  auto promise = self->make_response_promise<Forked>();
+  const auto home_id = parent->second.node_id;
+  const bool all_at_home =
+      (*plan)->counts.size() <= 1 && ((*plan)->counts.empty() || (*plan)->counts.contains(home_id));
+  const auto failed = [self, plan = *plan, promise](caf::error& error) {
+    plan->counts.clear();
+    plan->pending = 1;
+    node_failed(self, plan, error, promise);
+  };
+  if (all_at_home) {
+    self->request(home->session, kCopyDeadline, fork_atom_v, id, count)
+        .then(
+            [self, plan = *plan, home_id, promise](Forked& forked) {
+              plan->pending = 1;
+              plan->forked.pause_us = forked.pause_us;
+              plan->forked.frozen_us = forked.frozen_us;
+              children_made(self, plan, home_id, forked, promise);
+            },
+            failed);
+    return promise;
+  }
+  self->request(home->session, kCopyDeadline, capture_atom_v, id)
+      .then([self, plan = *plan, home_id, promise](Forked& saved) { exported(self, plan, home_id, saved, promise); },
+            failed);
+  return promise;
+}
+
+}  // namespace nanobox
