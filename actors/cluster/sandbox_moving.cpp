@@ -245,17 +245,19 @@ caf::result<Sandbox> resume(Self self, const std::string& id) {
   auto& state = self->state;
   const auto sandbox = state.sandboxes.find(id);
   if (sandbox == state.sandboxes.end()) return to_caf(missing_sandbox(id));
-  auto promise = self->make_response_promise<Sandbox>();
-  if (node_of(self, sandbox->second)) {
-    if (state.unadopted.contains(id))
-      resume_handed_over(self, id, std::string(sandbox->second.node_id), promise);
-    else
-      resume_there(self, id, promise);
-    return promise;
+  std::string holder;
+  if (!node_of(self, sandbox->second)) {
+    holder = copy_holder(self, sandbox->second);
+    if (holder.empty()) return to_caf(out_of_reach(self, sandbox->second));
+  } else if (state.unadopted.contains(id)) {
+    holder = sandbox->second.node_id;
   }
-  const auto holder = copy_holder(self, sandbox->second);
-  if (holder.empty()) return to_caf(out_of_reach(self, sandbox->second));
-  resume_handed_over(self, id, holder, promise);
+  // Made last: who is refused gets no answer of a promise that was made.
+  auto promise = self->make_response_promise<Sandbox>();
+  if (holder.empty())
+    resume_there(self, id, promise);
+  else
+    resume_handed_over(self, id, holder, promise);
   return promise;
 }
 

@@ -82,7 +82,8 @@ class Moving(ClusterCase):
         self.sh(sandbox, "echo newer > /root/mark")
         with self.dead(self.first):
             until("it is lost", lambda: self.seen(sandbox)["status"] == "lost")
-            self.problem(self.client.call("POST", f"/sandboxes/{sandbox}/resume", {}), 409, "sandbox_lost")
+            answer = self.client.call("POST", f"/sandboxes/{sandbox}/resume", {})
+            self.assertEqual((answer.status, answer.json["code"]), (409, "sandbox_lost"), answer)
         self.back(self.first, sandbox)
         self.assertEqual(self.sh(sandbox, "cat /root/mark"), "newer\n")
 
@@ -123,9 +124,9 @@ class Moving(ClusterCase):
 
     def test_a_snapshot_comes_along_with_its_template(self):
         with self.only(self.first):
-            self.ready("travelling")
+            self.ready("travelling", snapshot=True)
             until("its snapshot is made", lambda: self.client.want(
-                200, "GET", "/templates/travelling")["snapshot_status"] == "ready", 60)
+                200, "GET", "/templates/travelling")["snapshot"]["status"] == "ready", 60)
         self.addCleanup(lambda: self.client.call("DELETE", "/templates/travelling?force=1"))
         sandbox = self.client.want(200, "GET", f"/sandboxes/{self.create_on(self.second, 'travelling')}")
         self.assertEqual(sandbox["boot_path"], "snapshot")

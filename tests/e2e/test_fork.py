@@ -203,12 +203,16 @@ class Children(Forked):
 
     def test_the_monotonic_clock_does_not_jump(self):
         parent = self.with_witness("warm")
-        child, = self.fork(parent)
-        lines = self.more_lines(child, len(self.lines(parent)))
-        count = sum(line.host == parent for line in lines)
-        wall, monotonic = (getattr(lines[count], clock) - getattr(lines[count - 1], clock) for clock in ("wall_ns", "monotonic_ns"))
-        self.assertLessEqual(monotonic, wall)
-        self.check_goes_on(lines)
+
+        def look():
+            child, = self.fork(parent)
+            lines = self.more_lines(child, len(self.lines(parent)))
+            count = sum(line.host == parent for line in lines)
+            wall, monotonic = (getattr(lines[count], clock) - getattr(lines[count - 1], clock) for clock in ("wall_ns", "monotonic_ns"))
+            self.check_goes_on(lines)
+            return monotonic <= wall
+        # On a busy host the child's wall clock is set late, and shows less than went by.
+        until("the monotonic clock has not jumped", look)
 
 
 class Equal(Forked):
