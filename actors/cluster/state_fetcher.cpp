@@ -17,7 +17,7 @@ constexpr std::chrono::seconds kStoreDeadline{30};
 void over(Self self, const std::string& name, const Result<void>& outcome) {
   const auto waiting = self->state.fetching.extract(name);
   if (waiting.empty()) return;
-  for (auto promise : waiting.mapped()) {
+  for (auto& [promise, asker] : waiting.mapped()) {
     if (outcome)
       deliver_done(promise);
     else
@@ -30,6 +30,14 @@ void failed(Self self, const std::string& name, const Error& error) {
   self->request(self->state.sandboxes, kStoreDeadline, undo_atom_v, name)
       .then([self, name, error] { over(self, name, fail(error)); },
             [self, name, error](caf::error&) { over(self, name, fail(error)); });
+}
+
+Error given_up(const std::string& name) {
+  return {.code = ErrorCode::cancelled,
+          .attempted = "fetch a saved state",
+          .subject = name,
+          .reason = "the connection that it was wanted over broke",
+          .mend = ""};
 }
 
 /// Blocking. @errors as FetchArtifact · snapshot_invalid: it does not fit this node
@@ -55,8 +63,12 @@ void fetch_noted(Self self, const Sandbox& state, const std::vector<std::string>
             Sandbox whole = state;
             whole.status = SandboxStatus::paused;
             self->request(self->state.sandboxes, kStoreDeadline, keep_atom_v, std::move(whole))
-                .then([self, name](const Sandbox&) { over(self, name, {}); },
-                      [self, name](caf::error& error) { failed(self, name, from_caf(error, "keep a saved state")); });
+                .then(
+                    [self, name](const Sandbox&) {
+                      if (self->state.fetching[name].empty()) return failed(self, name, given_up(name));
+                      over(self, name, {});
+                    },
+                    [self, name](caf::error& error) { failed(self, name, from_caf(error, "keep a saved state")); });
           },
           [self, name](caf::error& error) { failed(self, name, from_caf(error, "fetch a saved state")); });
 }
@@ -68,16 +80,23 @@ StateFetcherActor::behavior_type state_fetcher(Self self, SharedServices service
   self->state.services = std::move(services);
   self->state.sandboxes = std::move(sandboxes);
   self->state.fetch = std::move(fetch);
+  self->set_down_handler([self](const caf::down_msg& down) {
+    for (auto& [name, waiting] : self->state.fetching)
+      std::erase_if(waiting, [&](const auto& one) { return one.asker == down.source; });
+  });
   return {
       [self](fetch_atom, const StateOffer& offer) -> caf::result<void> {
         auto& state = self->state;
         const auto name = saved_name(offer.state);
         const auto here = state.services->boards->kept_states.find(name);
         if (here && here->status != SandboxStatus::creating) return caf::unit;
+        // Before the promise is made, which takes the sender along.
+        const auto asker = caf::actor_cast<caf::actor_addr>(self->current_sender());
         auto promise = self->make_response_promise<void>();
-        auto& waiting = state.fetching[name];
-        waiting.push_back(promise);
-        if (waiting.size() > 1) return promise;
+        self->monitor(asker);
+        const bool is_first = !state.fetching.contains(name);
+        state.fetching[name].push_back({promise, asker});
+        if (!is_first) return promise;
         // Noted first: what has come is not collected meanwhile.
         Sandbox wanted = offer.state;
         wanted.status = SandboxStatus::creating;

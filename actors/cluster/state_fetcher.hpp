@@ -12,8 +12,13 @@ struct StateFetcherState {
   SharedServices services;
   SandboxRegistryActor sandboxes;
   FetchArtifact fetch;
-  /// By the saved state's name: who waits for it.
-  std::map<std::string, std::vector<caf::typed_response_promise<void>>> fetching;
+  struct Waiting {
+    caf::typed_response_promise<void> promise;
+    caf::actor_addr asker;
+  };
+  /// By the saved state's name: who waits for it. Nobody, where the askers' connection broke: it is dropped once it is
+  /// here, as nobody would say what to do with it.
+  std::map<std::string, std::vector<Waiting>> fetching;
 };
 
 /// Each saved state is fetched once, however many wait for it.

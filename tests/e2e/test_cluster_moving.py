@@ -1,11 +1,17 @@
 """Saved states travel between nodes: copies of paused sandboxes, moves off drained nodes, forks that spread, templates
 made from sandboxes."""
 import contextlib
+import os
 import signal
 import unittest
 
 from cluster import BACK, ClusterCase
 from harness import until
+
+
+def kept(node):
+    """The names of the saved states on a node: of its paused sandboxes, and what it keeps for others."""
+    return {path.name for path in (node.data / "snapshots/sandboxes").glob("*")}
 
 
 class Moving(ClusterCase):
@@ -20,13 +26,9 @@ class Moving(ClusterCase):
         super().setUp()
         self.ready()
 
-    def kept(self, node):
-        """The saved states that a node keeps for others, and its own."""
-        return {path.name for path in (node.data / "snapshots/sandboxes").glob("*")}
-
     def copied(self, sandbox, to):
         """Waits until that node has the files of the paused sandbox."""
-        until("its saved state is copied", lambda: any(name.startswith(sandbox) for name in self.kept(to)), 60)
+        until("its saved state is copied", lambda: any(name.startswith(sandbox) for name in kept(to)), 60)
 
     @contextlib.contextmanager
     def dead(self, node):
@@ -57,7 +59,7 @@ class Moving(ClusterCase):
             self.check_goes_on(self.more_lines(sandbox, len(lines)))
             self.check_clock(sandbox)
         # Its former node comes back and has it no more; the sandbox runs on.
-        until("the former node has dropped it", lambda: not self.kept(self.first), BACK)
+        until("the former node has dropped it", lambda: not kept(self.first), BACK)
         self.assertEqual(self.seen(sandbox)["node_id"], "n2")
         self.assertEqual(self.sh(sandbox, "cat /root/mark"), "on disk\n")
         self.assertEqual(self.first.sandboxes() | self.second.sandboxes(), {sandbox})
@@ -68,11 +70,11 @@ class Moving(ClusterCase):
         self.pause(sandbox)
         self.copied(sandbox, self.second)
         self.assertEqual(self.resume(sandbox)["node_id"], "n1")
-        until("the copy is gone", lambda: not self.kept(self.second))
+        until("the copy is gone", lambda: not kept(self.second))
         self.pause(sandbox)
         self.copied(sandbox, self.second)
         self.assertEqual(self.client.call("DELETE", f"/sandboxes/{sandbox}").status, 204)
-        until("the copy is gone", lambda: not self.kept(self.second))
+        until("the copy is gone", lambda: not kept(self.second))
 
     def test_what_ran_when_its_node_was_lost_never_comes_back_older(self):
         sandbox = self.create_on(self.first)
@@ -109,7 +111,7 @@ class Moving(ClusterCase):
             lambda seen: seen if (seen["status"], seen["node_id"]) == ("running", "n2") else None)(self.seen(sandbox)), 60)
         self.assertEqual(moved["id"], sandbox)
         self.assertEqual(self.sh(sandbox, "cat /root/mark /mem/mark; pidof sleep | wc -w"), "kept\nalive\n1\n")
-        until("nothing is left on the first", lambda: not self.first.sandboxes() and not self.kept(self.first))
+        until("nothing is left on the first", lambda: not self.first.sandboxes() and not kept(self.first))
         self.client.want(200, "POST", "/nodes/n1/uncordon", {})
 
     def test_a_template_made_from_a_sandbox_serves_on_other_nodes(self):
@@ -165,9 +167,24 @@ class Spreading(ClusterCase):
         parent = self.create_on(self.nodes[0])
         answer = self.client.call("POST", f"/sandboxes/{parent}/fork", {"count": 20})
         self.assertEqual((answer.status, answer.json["code"]), (503, "no_capacity"), answer)
-        self.assertEqual([item["id"] for item in self.client.want(200, "GET", "/sandboxes")["items"]], [parent])
+        until("and nobody is told of one",
+              lambda: [item["id"] for item in self.client.want(200, "GET", "/sandboxes")["items"]] == [parent])
         self.assertEqual(self.sh(parent, "echo well"), "well\n")
         self.client.want(201, "POST", f"/sandboxes/{parent}/fork", {"count": 2})
+
+    def test_a_node_that_hangs_amid_a_fork_leaves_no_half(self):
+        first, second = self.nodes
+        parent = self.create_on(first)
+        os.kill(second.child.process.pid, signal.SIGSTOP)
+        answer = self.client.call("POST", f"/sandboxes/{parent}/fork", {"count": 6}, timeout=120)
+        self.assertEqual(answer.status, 503, answer)
+        os.kill(second.child.process.pid, signal.SIGCONT)
+        self.back(second)
+        until("no child is left", lambda: first.sandboxes() | second.sandboxes() == {parent})
+        until("nor what they came from", lambda: not kept(first) and not kept(second))
+        until("and nobody is told of one",
+              lambda: [item["id"] for item in self.client.want(200, "GET", "/sandboxes")["items"]] == [parent])
+        self.assertEqual(self.sh(parent, "echo well"), "well\n")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <list>
 #include <mutex>
+#include <set>
 
 #include "actors/disk_keeper.hpp"
 #include "pipeline/boot/snapshot/snapshot_store.hpp"
@@ -189,7 +191,7 @@ Result<std::uint64_t> fetch_from(const Services& services, const NodeIdentity& i
   return fetch_into_place(services, *stream, name);
 }
 
-/// What one node fetches from others, one artifact after the other: two that want the same get it once.
+/// What one node fetches from others; two that want the same get it once.
 class Fetcher {
 public:
   Fetcher(std::function<NodeIdentity()> identity, std::string control_host)
@@ -197,7 +199,19 @@ public:
 
   Result<ArtifactOrigin> fetch(const Services& services, const std::string& name,
                                const std::vector<std::string>& sources) {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    over_.wait(lock, [&] { return fetching_.insert(name).second; });
+    lock.unlock();
+    auto origin = fetch_from_any(services, name, sources);
+    lock.lock();
+    fetching_.erase(name);
+    over_.notify_all();
+    return origin;
+  }
+
+private:
+  Result<ArtifactOrigin> fetch_from_any(const Services& services, const std::string& name,
+                                        const std::vector<std::string>& sources) const {
     if (is_here(services, name)) return ArtifactOrigin{};
     auto failure = nobody_has(name);
     for (const auto& text : sources) {
@@ -215,10 +229,11 @@ public:
     return fail(failure);
   }
 
-private:
   const std::function<NodeIdentity()> identity_;
   const std::string control_host_;
   std::mutex mutex_;
+  std::condition_variable over_;
+  std::set<std::string> fetching_;  ///< guarded
 };
 
 }  // namespace
