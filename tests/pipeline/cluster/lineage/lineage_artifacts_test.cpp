@@ -1,6 +1,6 @@
 #include "pipeline/cluster/lineage/lineage_artifacts.hpp"
 
-#include <catch2/catch_test_macros.hpp>
+#include <catch2/catch.hpp>
 
 using namespace nanobox;
 namespace fs = std::filesystem;
