@@ -261,7 +261,7 @@ class ClusterCase(unittest.TestCase, Copies):
             raise AssertionError("\n".join(["left behind:", *leaks()])) from None
 
     def ready(self, name="busybox", **more):
-        self.client.ready(name, f"oci:{image_layout('library/busybox:latest')}:latest", resources=SMALL, **more)
+        self.client.ready(name, f"oci:{image_layout('library/busybox:latest')}:latest", **{"resources": SMALL, **more})
         return name
 
     @contextlib.contextmanager
