@@ -11,6 +11,7 @@ std::string to_record(const PlacedSandbox& placed) {
   put(json, "given_up");
   json.Bool(placed.given_up);
   put_text(json, "node_id", placed.sandbox.node_id);
+  put_strings(json, "left_with", placed.left_with);
   put_strings(json, "copies", placed.copies);
   const auto record = to_record(placed.sandbox);
   put(json, "sandbox");
@@ -31,9 +32,8 @@ std::optional<PlacedSandbox> placed_sandbox_from_record(std::string_view text) {
   PlacedSandbox placed{.sandbox = std::move(*sandbox)};
   placed.sandbox.node_id = text_at(json, "node_id");
   placed.given_up = json.HasMember("given_up") && json["given_up"].IsBool() && json["given_up"].GetBool();
-  if (const auto copies = json.FindMember("copies"); copies != json.MemberEnd() && copies->value.IsArray())
-    for (const auto& node_id : copies->value.GetArray())
-      if (node_id.IsString()) placed.copies.emplace_back(node_id.GetString());
+  placed.left_with = strings_at(json, "left_with");
+  placed.copies = strings_at(json, "copies");
   return placed;
 }
 

@@ -10,11 +10,13 @@
 
 namespace nanobox {
 
-/// What the control plane keeps of a sandbox: its node's last word, or that the node has yet to end it.
+/// What the control plane keeps of a sandbox: its node's last word, and which nodes have yet to end what they have of
+/// it.
 struct PlacedSandbox {
   Sandbox sandbox;
-  bool given_up = false;
-  std::vector<std::string> copies = {};  ///< nodes that have a copy of its saved state
+  bool given_up = false;                    ///< it is no more: of `sandbox` only the id counts
+  std::vector<std::string> left_with = {};  ///< nodes that have yet to end it
+  std::vector<std::string> copies = {};     ///< nodes that have a copy of its saved state
 };
 
 std::string to_record(const PlacedSandbox& placed);

@@ -108,14 +108,10 @@ std::vector<std::string> arrived(Self self, const NodeStatus& status, const Node
     take(self, sandbox);
   }
   // What it was told to end and does not have any more needs no further telling.
-  for (auto it = state.given_up.begin(); it != state.given_up.end();) {
-    if (it->second == status.node_id && !there.contains(it->first)) {
-      flush_soon(self, it->first);
-      it = state.given_up.erase(it);
-    } else {
-      ++it;
-    }
-  }
+  std::vector<std::string> ended;
+  for (const auto& [id, nodes] : state.left_with)
+    if (nodes.contains(status.node_id) && !there.contains(id)) ended.push_back(id);
+  for (const auto& id : ended) ended_there(self, status.node_id, id);
   copies_arrived(self, status.node_id, kept_states, there);
   std::vector<std::string> missing_there;
   for (const auto& [id, sandbox] : state.sandboxes)
@@ -153,8 +149,10 @@ void take_news(Self self, const std::string& node_id, std::uint64_t epoch, NodeN
     else if (sandbox.status == SandboxStatus::running)
       end_on(self, node, sandbox.id);
   }
-  for (const auto& id : news.gone_sandboxes)
+  for (const auto& id : news.gone_sandboxes) {
+    ended_there(self, node_id, id);
     if (is_its_own(self, node_id, id) && !state.creating.contains(id)) forget(self, id);
+  }
   for (auto& entry : news.templates) node.templates[template_key(entry.owner, entry.name)] = std::move(entry);
   for (const auto& key : news.gone_templates) node.templates.erase(key);
   if (!news.templates.empty() || !news.gone_templates.empty()) update_view(self, node);
@@ -244,6 +242,7 @@ void create_failed(Self self, const std::string& id, Error error) {
   auto creating = self->state.creating.extract(id);
   if (creating.empty()) return;
   forget(self, id);
+  if (self->state.left_with.contains(id)) (void)flush(self);  // nobody else would know that it is to end
   creating.mapped().promise.deliver(to_caf(creating.mapped().first_error.value_or(std::move(error))));
 }
 
@@ -337,6 +336,9 @@ void try_create(Self self, const std::string& id) {
             state.view.release(id);
             auto& creating = found->second;
             creating.failed_on.push_back(node_id);
+            // Nobody knows whether it made it: it may yet do so, when we have forgotten that it was asked.
+            if (error.code == ErrorCode::node_lost || !node_of(self, creating.request.sandbox))
+              leave_behind(self, node_id, id);
             if (!creating.first_error) creating.first_error = error;
             if (creating.cancelled || creating.failed_on.size() >= kAttempts || !may_work_elsewhere(error) ||
                 state.nodes.size() < 2)
@@ -423,7 +425,7 @@ caf::result<void> remove(Self self, const std::string& id) {
   if (sandbox == state.sandboxes.end()) return to_caf(missing_sandbox(id));
   const auto* node = node_of(self, sandbox->second);
   if (!node) {
-    state.given_up[id] = sandbox->second.node_id;
+    leave_behind(self, sandbox->second.node_id, id);
     forget(self, id);
     (void)flush(self);  // nobody else would know that its node has yet to end it
     return caf::unit;
@@ -444,8 +446,8 @@ Result<void> load(Self self) {
   for (const auto& record : NANOBOX_TRY(all_records(*state.control->store, kPlacedSandboxKind))) {
     auto placed = placed_sandbox_from_record(record.value);
     if (!placed) continue;
+    if (!placed->left_with.empty()) state.left_with[record.key] = {placed->left_with.begin(), placed->left_with.end()};
     if (placed->given_up) {
-      state.given_up[record.key] = placed->sandbox.node_id;
       state.gone.insert(record.key);
       continue;
     }
@@ -511,16 +513,18 @@ Result<void> flush(Self self) {
   const auto ids = std::exchange(state.unsaved, {});
   for (const auto& id : ids) {
     RecordChange change{.kind = std::string(kPlacedSandboxKind), .key = id, .expect = {}, .owner = {}, .value = {}};
+    const auto left = state.left_with.find(id);
+    std::vector<std::string> left_with;
+    if (left != state.left_with.end()) left_with.assign(left->second.begin(), left->second.end());
     if (const auto known = state.sandboxes.find(id); known != state.sandboxes.end()) {
-      PlacedSandbox placed{.sandbox = known->second};
+      PlacedSandbox placed{.sandbox = known->second, .left_with = std::move(left_with)};
       if (const auto copies = state.copies.find(id); copies != state.copies.end())
         placed.copies.assign(copies->second.nodes.begin(), copies->second.nodes.end());
       change.owner = known->second.owner;
       change.value = to_record(placed);
-    } else if (const auto left = state.given_up.find(id); left != state.given_up.end()) {
-      PlacedSandbox placed{.sandbox = {}, .given_up = true};
+    } else if (!left_with.empty()) {
+      PlacedSandbox placed{.sandbox = {}, .given_up = true, .left_with = std::move(left_with)};
       placed.sandbox.id = id;
-      placed.sandbox.node_id = left->second;
       change.value = to_record(placed);
     }
     changes.push_back(std::move(change));
@@ -571,18 +575,36 @@ void take(Self self, const Sandbox& sandbox) {
 
 bool is_its_own(Self self, const std::string& node_id, const std::string& id) {
   const auto& state = self->state;
-  if (state.gone.contains(id) || state.given_up.contains(id)) return false;
+  if (state.gone.contains(id)) return false;
+  if (const auto left = state.left_with.find(id); left != state.left_with.end() && left->second.contains(node_id))
+    return false;
   const auto known = state.sandboxes.find(id);
   return known == state.sandboxes.end() || known->second.node_id == node_id;
+}
+
+void leave_behind(Self self, const std::string& node_id, const std::string& id) {
+  self->state.left_with[id].insert(node_id);
+  flush_soon(self, id);
+}
+
+void ended_there(Self self, const std::string& node_id, const std::string& id) {
+  auto& state = self->state;
+  const auto left = state.left_with.find(id);
+  if (left == state.left_with.end() || left->second.erase(node_id) == 0) return;
+  if (left->second.empty()) state.left_with.erase(left);
+  flush_soon(self, id);
 }
 
 void end_on(Self self, const Node& node, const std::string& id) {
   spdlog::info("sandbox {}: node {} has no more business with it; it is ended there", id, node.status.node_id);
   self->request(node.session, kShort, remove_atom_v, id)
-      .then([] {},
-            [](caf::error& error) {
+      .then([self, node_id = node.status.node_id, id] { ended_there(self, node_id, id); },
+            [self, node_id = node.status.node_id, id](caf::error& error) {
               const auto why = from_caf(error, "end a sandbox that is another node's");
-              if (why.code != ErrorCode::sandbox_not_found) spdlog::warn("{}", describe(why));
+              if (why.code == ErrorCode::sandbox_not_found)
+                ended_there(self, node_id, id);
+              else
+                spdlog::warn("{}", describe(why));
             });
 }
 
@@ -640,10 +662,10 @@ SandboxDirectoryActor::behavior_type sandbox_directory(Self self, SharedControl 
         for (const auto& [id, sandbox] : state.sandboxes)
           if (sandbox.node_id == node_id) ids.push_back(id);
         for (const auto& id : ids) forget(self, id);
-        std::erase_if(state.given_up, [&](const auto& entry) {
-          if (entry.second == node_id) flush_soon(self, entry.first);
-          return entry.second == node_id;
-        });
+        ids.clear();
+        for (const auto& [id, nodes] : state.left_with)
+          if (nodes.contains(node_id)) ids.push_back(id);
+        for (const auto& id : ids) ended_there(self, node_id, id);
         state.nodes.erase(node_id);
         (void)state.view.remove(node_id);
       },

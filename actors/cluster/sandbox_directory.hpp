@@ -39,7 +39,8 @@ struct SandboxDirectoryState {
   /// Ids that are no more. A late word of a node does not bring them back; ids are never used twice.
   std::set<std::string> gone;
   std::deque<std::string> gone_order;
-  std::map<std::string, std::string> given_up;  ///< ended while its node was away: the node, which has yet to end it
+  /// By sandbox id: nodes that were away when it ended or went to another, and have yet to end what they have of it.
+  std::map<std::string, std::set<std::string>> left_with;
   /// Copies of a paused sandbox' saved state on other nodes.
   struct Copies {
     std::string saved;  ///< its name

@@ -27,6 +27,10 @@ Error out_of_reach(SandboxDirectorySelf self, const Sandbox& sandbox);
 Error told_of_loss(SandboxDirectorySelf self, const std::string& id, Error error);
 /// Whether a node's word on that sandbox counts: it is there as far as we know, or nobody else has it.
 bool is_its_own(SandboxDirectorySelf self, const std::string& node_id, const std::string& id);
+/// What that node may have of the sandbox is to end, whenever the node is back; the store is to know it.
+void leave_behind(SandboxDirectorySelf self, const std::string& node_id, const std::string& id);
+/// The node has nothing of it any more.
+void ended_there(SandboxDirectorySelf self, const std::string& node_id, const std::string& id);
 /// Has a node end a sandbox that is not, or no more, its own.
 void end_on(SandboxDirectorySelf self, const SandboxDirectoryState::Node& node, const std::string& id);
 

@@ -63,10 +63,13 @@ void hand_over(Self self, const std::string& id, const std::string& to, Then the
   const auto from = std::exchange(sandbox.node_id, to);
   const auto saved = saved_name(sandbox);
   state.unadopted.insert(id);
+  ended_there(self, to, id);  // what it has is the saved state, which counts from here on
+  if (from != to) leave_behind(self, from, id);
   flush_soon(self, id);
   if (auto flushed = flush(self); !flushed) {
     sandbox.node_id = from;
     state.unadopted.erase(id);
+    ended_there(self, from, id);
     return then(Result<void>(fail(flushed.error())));
   }
   if (const auto copies = state.copies.find(id); copies != state.copies.end()) copies->second.nodes.erase(to);
