@@ -4,6 +4,7 @@
 #include "actors/job.hpp"
 #include "actors/kept_states.hpp"
 #include "actors/sandbox_saving.hpp"
+#include "actors/state_age.hpp"
 #include "config/id.hpp"
 
 namespace nanobox {
@@ -68,7 +69,7 @@ void boot_children(Self self, const Sandbox& parent, const std::string& turn, st
     child.restore_time_ms.reset();
     child.lineage.paused_state.clear();
     child.lineage.memory_layer = saved.state.pages();
-    child.state_age_ms = (child.created_at - saved.state.taken_at).count();
+    child.state_age_ms = state_age_ms(saved.state.taken_at);
     request.from =
         BootSource{.saved = saved.state, .memory_base = base.value_or(fs::path()), .memory_layer = saved.state.pages()};
     start_boot(self, std::move(request), false, [=](Result<Sandbox> booted) {

@@ -3,6 +3,7 @@
 #include "actors/disk_keeper.hpp"
 #include "actors/job.hpp"
 #include "actors/sandbox_saving.hpp"
+#include "actors/state_age.hpp"
 #include "actors/template_snapshot.hpp"
 #include "actors/vmm_stock.hpp"
 #include "config/id.hpp"
@@ -185,7 +186,7 @@ void resume_prepared(Self self, const Awakening& awakening, const Sandbox& pause
   auto& resuming = request.sandbox;
   resuming.status = SandboxStatus::resuming;
   resuming.generation += 1;
-  resuming.state_age_ms = (wall_now() - awakening.from.saved.taken_at).count();
+  resuming.state_age_ms = state_age_ms(awakening.from.saved.taken_at);
   start_boot(self, std::move(request), true, [self, promise, paused](Result<Sandbox> booted) mutable {
     if (!booted) return resume_failed(self, paused, booted.error(), promise);
     booted->restore_time_ms = booted->boot_time_ms;

@@ -10,6 +10,7 @@
 #include "actors/sandbox_saving.hpp"
 #include "actors/sandbox_steps.hpp"
 #include "actors/serving_template.hpp"
+#include "actors/state_age.hpp"
 #include "actors/template_snapshot.hpp"
 #include "actors/vmm_stock.hpp"
 #include "pipeline/store/record_store.hpp"
@@ -76,7 +77,7 @@ Result<void> take_snapshot(Self self, const Template& entry, BootRequest& reques
                  .mend = "use boot auto or cold, or a larger disk_mb"});
   begin_from(saved, request);
   sandbox.boot_path = "snapshot";
-  sandbox.state_age_ms = (wall_now() - saved.taken_at).count();
+  sandbox.state_age_ms = state_age_ms(saved.taken_at);
   self->send(self->state.stock, keep_atom_v, stock_shape(request), kStockOfUsed);
   return {};
 }

@@ -102,6 +102,7 @@ std::string node_json(const NodeStatus& node, const Used& used) {
       .field("memory_mb", used.memory_mb)
       .field("disk_mb", used.disk_mb)
       .end_object();
+  json.key("free").begin_object().field("disk_mb", node.beat.disk_free_mb).end_object();
   json.end_object();
   json.field("sandboxes", used.sandboxes).field("templates", node.beat.templates);
   put_pools(json, node.pools);
