@@ -332,7 +332,10 @@ void try_create(Self self, const std::string& id) {
             auto& state = self->state;
             const auto found = state.creating.find(id);
             if (found == state.creating.end()) return;
-            const auto error = from_caf(failed, "create a sandbox");
+            auto error = from_caf(failed, "create a sandbox");
+            // Which disk is full, say, is nobody's guess.
+            if (state.nodes.size() > 1 && error.subject.find(node_id) == std::string::npos)
+              error.subject += (error.subject.empty() ? "on node " : " on node ") + node_id;
             state.view.release(id);
             auto& creating = found->second;
             creating.failed_on.push_back(node_id);

@@ -150,10 +150,11 @@ class Member(Daemon):
 
 class Control(Member):
     """A control plane without a node."""
+    role = "control"
 
     def __init__(self, folder, name="control", number=1):
         super().__init__(folder, name, number)
-        self.flags = ["--role", "control", f"--cluster.listen_addr={self.address}:{CLUSTER_PORT}",
+        self.flags = ["--role", self.role, f"--cluster.listen_addr={self.address}:{CLUSTER_PORT}",
                       f"--api.listen_addr={self.address}:{API_PORT}", "--auth.allow_unauthenticated=true"]
         self.client = Client(f"{self.address}:{API_PORT}")
 
@@ -188,6 +189,7 @@ class ClusterCase(unittest.TestCase, Copies):
     without sandboxes."""
     nodes_wanted = 2
     node_flags = ()
+    control_kind = Control
     maxDiff = None
 
     @classmethod
@@ -200,7 +202,7 @@ class ClusterCase(unittest.TestCase, Copies):
         own_network.ip("link", "add", BRIDGE, "type", "bridge")
         own_network.ip("address", "add", f"{HERE_ADDRESS}/24", "dev", BRIDGE)
         own_network.ip("link", "set", BRIDGE, "up")
-        cls.control = Control(cls.folder)
+        cls.control = cls.control_kind(cls.folder)
         cls.members.append(cls.control)
         cls.control.start()
         cls.client = cls.control.client
@@ -208,8 +210,8 @@ class ClusterCase(unittest.TestCase, Copies):
             cls.add_node(f"n{number}", 10 + number)
 
     @classmethod
-    def add_node(cls, name, number):
-        node = Node(cls.folder, name, number, cls.control)
+    def add_node(cls, name, number, kind=Node):
+        node = kind(cls.folder, name, number, cls.control)
         node.flags += cls.node_flags
         cls.members.append(node)
         cls.nodes.append(node)

@@ -5,6 +5,7 @@ import contextlib
 import datetime
 import hashlib
 import itertools
+import json
 import os
 import random
 import signal
@@ -303,6 +304,28 @@ class Joining(ClusterCase):
         self.check_refused(node, *node.join_flags(node.token_file(self.control.token()["token"])), words=["n1", "another"])
         self.assertEqual((self.nodes[0].epoch, self.nodes[0].status), (before, "ready"))
 
+    def test_a_node_of_another_version_is_told_both_and_keeps_its_token(self):
+        token = self.control.token()["token"]
+        answer = self.ask_to_join({"protocol": 2, "program": "9.9.9", "token": token.rpartition("_")[2], "csr": "", "node_id": "newer"})
+        self.assertEqual(answer["error"]["code"], "version_incompatible", answer)
+        self.assertIn("version 2 (NanoBox 9.9.9)", answer["error"]["reason"])
+        ours = self.client.want(200, "GET", "/nodes/n1")["version"]
+        self.assertIn(f"version 1 (NanoBox {ours})", answer["error"]["reason"])
+        answer = self.ask_to_join({"protocol": 1, "program": "9.9.9", "token": token.rpartition("_")[2], "csr": "nonsense",
+                                   "node_id": "newer"})
+        self.assertNotIn(answer["error"]["code"], ("version_incompatible", "token_invalid"), answer)
+
+    def ask_to_join(self, request):
+        """What the join listener answers to whoever speaks its protocol."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.set_alpn_protocols(["nanobox-join"])
+        with socket.create_connection((CONTROL_ADDRESS, JOIN_PORT), timeout=10) as plain, context.wrap_socket(plain) as stream:
+            text = json.dumps(request).encode()
+            stream.sendall(len(text).to_bytes(4, "big") + text)
+            answer = stream.makefile("rb")
+            return json.loads(answer.read(int.from_bytes(answer.read(4), "big")))
+
     def test_a_token_that_others_may_read_is_refused(self):
         node, given = self.stranger(), self.control.token()["token"]
         for mode in 0o640, 0o604:
@@ -456,6 +479,22 @@ class Away(ClusterCase):
         self.back(self.node)
         until("the other is back", lambda: self.other.status == "ready", BACK)
         self.check_ended_there(sandbox)
+
+    def test_what_was_refused_since_its_node_hung_does_not_come_up_later(self):
+        pid = self.node.child.process.pid
+        os.kill(pid, signal.SIGSTOP)
+        self.addCleanup(os.kill, pid, signal.SIGCONT)
+        with self.only(self.node):
+            answer = self.client.call("POST", "/sandboxes", {"template": "busybox"})
+            self.assertEqual((answer.status, answer.json["code"]), (503, "node_lost"), answer)
+        # What the node was asked may wait in its connection still, and the control plane that knew it was refused is gone.
+        self.control.child.end(signal.SIGKILL)
+        self.control.start()
+        os.kill(pid, signal.SIGCONT)
+        self.back(self.node)
+        self.back(self.other, self.other_sandbox)
+        until("no other is there", lambda: not self.node.sandboxes())
+        self.assertEqual([item["id"] for item in self.client.want(200, "GET", "/sandboxes")["items"]], [self.other_sandbox])
 
     def test_what_expires_while_the_control_plane_is_away_is_gone(self):
         sandbox = self.create_on(self.node, timeout_sec=3)

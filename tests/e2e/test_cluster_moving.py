@@ -102,6 +102,20 @@ class Moving(ClusterCase):
             self.assertEqual(self.resume(sandbox)["node_id"], "n2")
             self.assertEqual(self.sh(sandbox, "cat /root/mark"), "kept\n")
 
+    def test_what_went_on_elsewhere_and_was_deleted_there_does_not_come_back_with_its_former_node(self):
+        sandbox = self.create_on(self.first)
+        self.pause(sandbox)
+        self.copied(sandbox, self.second)
+        with self.dead(self.first):
+            self.assertEqual(self.resume(sandbox)["node_id"], "n2")
+            self.client.want(204, "DELETE", f"/sandboxes/{sandbox}")
+            self.control.child.process.send_signal(signal.SIGKILL)
+            self.control.child.process.wait()
+            self.control.start()
+        self.back(self.first)
+        until("nothing of it is left there", lambda: not self.kept(self.first), BACK)
+        self.assertEqual(self.client.want(200, "GET", "/sandboxes")["items"], [])
+
     def test_a_drained_nodes_sandboxes_go_on_elsewhere(self):
         sandbox = self.create_on(self.first)
         self.sh(sandbox, "echo kept > /root/mark; mkdir -p /mem && mount -t tmpfs tmpfs /mem; echo alive > /mem/mark")
