@@ -59,7 +59,14 @@ using SchedulerActor = caf::typed_actor<caf::replies_to<place_atom, BootCall, Bo
 using IpAllocatorActor = caf::typed_actor<caf::replies_to<address_atom, BootCall, PlacedBoot>::with<AddressedBoot>,
                                           // The first's address becomes the second's.
                                           caf::reacts_to<rename_atom, std::string, std::string>,
-                                          caf::replies_to<undo_atom, std::string>::with<void>>;
+                                          caf::replies_to<undo_atom, std::string>::with<void>,
+                                          // How many it has, and how many of them are free.
+                                          caf::replies_to<address_atom>::with<std::uint32_t, std::uint32_t>,
+                                          // The node's parts of the subnet (CIDR) from now on, and whether there may
+                                          // come more when they run out.
+                                          caf::reacts_to<address_atom, std::vector<std::string>, bool>,
+                                          // INTERNAL: who waits for another part waits no longer.
+                                          caf::reacts_to<tick_atom>>;
 using NetworkKeeperActor =
     caf::typed_actor<caf::replies_to<network_atom, BootCall, AddressedBoot>::with<NetworkedBoot>,
                      // What the sandbox' record says holds from now on. @errors network_unavailable

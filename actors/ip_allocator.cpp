@@ -2,6 +2,9 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <set>
+
 #include "pipeline/store/node_store.hpp"
 
 namespace nanobox {
@@ -9,10 +12,37 @@ namespace nanobox {
 namespace {
 
 using Self = IpAllocatorActor::stateful_pointer<IpAllocatorState>;
-using Clock = AddressPool::Clock;
+using Clock = AddressParts::Clock;
 
 constexpr std::string_view kLease = "ip";
+constexpr std::string_view kPart = "subnet_part";
 constexpr std::chrono::seconds kRest{10};
+/// Another part comes with the second heartbeat at the latest.
+constexpr std::chrono::seconds kPartComes{5};
+
+/// The first part is what the node joined with; those that it got later are known before its control plane is there.
+Result<void> load_parts(Self self) {
+  auto& state = self->state;
+  auto parts = state.pool->open();
+  for (const auto& kept : NANOBOX_TRY(state.services->node_store->leases(kPart)))
+    if (const auto part = parse_subnet(kept.holder); part && std::ranges::find(parts, *part) == parts.end())
+      parts.push_back(*part);
+  state.pool->set(parts);
+  return {};
+}
+
+Result<void> keep_parts(Self self, const std::vector<Ipv4Subnet>& parts) {
+  auto& store = *self->state.services->node_store;
+  std::set<std::string> kept;
+  for (const auto& old : NANOBOX_TRY(store.leases(kPart))) {
+    kept.insert(old.holder);
+    const auto part = parse_subnet(old.holder);
+    if (!part || std::ranges::find(parts, *part) == parts.end()) NANOBOX_TRY(store.release(kPart, old.number));
+  }
+  for (const auto& part : parts)
+    if (!kept.contains(to_string(part))) NANOBOX_TRY(store.lease(kPart, part.base, part.base, to_string(part)));
+  return {};
+}
 
 /// The addresses of the VMs that are there already.
 Result<void> load_leases(Self self) {
@@ -56,23 +86,59 @@ Result<std::optional<std::string>> address_for(Self self, const std::string& id,
   return ipv4_text(held->second);
 }
 
+Result<AddressedBoot> addressed(Self self, const std::string& id, const PlacedBoot& placed) {
+  auto address = NANOBOX_TRY(address_for(self, id, placed.request));
+  AddressedBoot with{.placed = placed};
+  auto& sandbox = with.placed.request.sandbox;
+  const auto former = std::exchange(sandbox.ip, std::move(address));
+  sandbox.former_ip = former == sandbox.ip ? std::nullopt : former;
+  return with;
+}
+
+/// Those that wait are served; `last`: or told that there is none.
+void serve_waiting(Self self, bool last) {
+  for (auto& waiting : std::exchange(self->state.waiting, {})) {
+    auto served = addressed(self, waiting.id, waiting.placed);
+    if (!served && served.error().code == ErrorCode::no_address && !last)
+      self->state.waiting.push_back(std::move(waiting));
+    else
+      deliver_result(waiting.promise, std::move(served));
+  }
+}
+
+void take_parts(Self self, const std::vector<std::string>& texts, bool may_grow) {
+  auto& state = self->state;
+  state.may_grow = may_grow;
+  std::vector<Ipv4Subnet> parts;
+  for (const auto& text : texts)
+    if (const auto part = parse_subnet(text)) parts.push_back(*part);
+  if (!state.pool || parts.empty()) return;
+  if (parts != state.pool->open()) {
+    // Not given from before it is known after a restart.
+    if (auto kept = keep_parts(self, parts); !kept) return spdlog::error("{}", describe(kept.error()));
+    state.pool->set(parts);
+  }
+  serve_waiting(self, !may_grow);
+}
+
 }  // namespace
 
 IpAllocatorActor::behavior_type ip_allocator(Self self, SharedServices services) {
   self->state.services = std::move(services);
   if (self->state.services->network) {
-    self->state.pool.emplace(self->state.services->address_part, kRest);
+    self->state.pool.emplace(std::vector{self->state.services->address_part}, kRest);
+    if (auto loaded = load_parts(self); !loaded) spdlog::error("{}", describe(loaded.error()));
     if (auto loaded = load_leases(self); !loaded) spdlog::error("{}", describe(loaded.error()));
   }
   return {
       [self](address_atom, const BootCall& call, const PlacedBoot& placed) -> caf::result<AddressedBoot> {
-        auto address = address_for(self, call.sandbox_id, placed.request);
-        if (!address) return to_caf(address.error());
-        AddressedBoot addressed{.placed = placed};
-        auto& sandbox = addressed.placed.request.sandbox;
-        const auto former = std::exchange(sandbox.ip, std::move(*address));
-        sandbox.former_ip = former == sandbox.ip ? std::nullopt : former;
-        return addressed;
+        auto& state = self->state;
+        auto with = addressed(self, call.sandbox_id, placed);
+        if (with || with.error().code != ErrorCode::no_address || !state.may_grow) return reply(std::move(with));
+        auto promise = self->make_response_promise<AddressedBoot>();
+        if (state.waiting.empty()) self->delayed_send(self, kPartComes, tick_atom_v);
+        state.waiting.push_back({.id = call.sandbox_id, .placed = placed, .promise = promise});
+        return promise;
       },
       [self](rename_atom, const std::string& from, const std::string& to) {
         auto lease = self->state.taken.extract(from);
@@ -89,6 +155,13 @@ IpAllocatorActor::behavior_type ip_allocator(Self self, SharedServices services)
           return to_caf(released.error());
         return caf::unit;
       },
+      [self](address_atom) -> caf::result<std::uint32_t, std::uint32_t> {
+        auto& pool = self->state.pool;
+        if (!pool) return {0U, 0U};
+        return {pool->size(), pool->free(Clock::now())};
+      },
+      [self](address_atom, const std::vector<std::string>& parts, bool may_grow) { take_parts(self, parts, may_grow); },
+      [self](tick_atom) { serve_waiting(self, true); },
   };
 }
 

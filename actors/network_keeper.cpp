@@ -6,6 +6,7 @@
 #include "actors/record_tables.hpp"
 #include "pipeline/boot/network/ipv4_ranges.hpp"
 #include "pipeline/boot/vmm/proc_identity.hpp"
+#include "pipeline/cluster/group_members.hpp"
 #include "pipeline/store/node_store.hpp"
 #include "pipeline/store/record_store.hpp"
 
@@ -64,7 +65,7 @@ Result<SandboxRules> rules_of(const Sandbox& sandbox) {
   policy.rate_limit_mbps = wanted.rate_limit_mbps;
   if (wanted.mode == "internal") {
     policy.mode = NetworkMode::internal;
-    rules.group = sandbox.owner + '\0' + wanted.group;
+    rules.group = group_name(sandbox.owner, wanted.group);
   } else if (wanted.mode == "internet") {
     policy.mode = NetworkMode::internet;
     policy.allow_cidrs = NANOBOX_TRY(parse_all(wanted.allow_cidrs));

@@ -111,7 +111,7 @@ const SettingKey kKeys[] = {
   {.name = "cluster.join_addr", .place = [](S& s, Number) -> std::optional<ListenAddress>& { return s.cluster.join_addr; },
    .help = "where nodes join: of a control plane its own, else the one to join", .otherwise = "behind listen_addr"},
   {.name = "cluster.overlay_iface", .place = [](S& s, Number) -> Text& { return s.cluster.overlay_iface; },
-   .help = "the interface between nodes", .otherwise = "none"},
+   .help = "the interface by which a node's network groups reach other nodes", .otherwise = "none"},
   {.name = "cluster.snapshot_replicas", .place = [](S& s, Number) -> Count& { return s.cluster.snapshot_replicas; },
    .help = "copies of a paused sandbox' state that other nodes keep", .most = 16},
 

@@ -26,10 +26,14 @@ using StateFetcherActor = caf::typed_actor<
     // Answers once it is here, whole, fits this node and is kept. @errors snapshot_invalid · as FetchArtifact
     caf::replies_to<fetch_atom, StateOffer>::with<void>>;
 
-/// Who gets from other nodes what this one lacks.
+/// Puts in place what the control plane tells of other nodes' networks.
+using RemoteNetworkKeeperActor = caf::typed_actor<caf::reacts_to<network_atom, RemoteNetworks>>;
+
+/// Who deals with what other nodes have: gets it, or makes it reached.
 struct Fetchers {
   TemplateFetcherActor templates;
   StateFetcherActor states;
+  RemoteNetworkKeeperActor networks;
 };
 
 /// What a node does for sandboxes at rest of others: as SandboxRegistryActor.
@@ -46,6 +50,8 @@ using NodeFaceActor = SandboxCommandsActor::extend_with<GuestAccessActor>::exten
     caf::replies_to<warmup_atom, WarmupRequest>::with<WarmupAnswer>,
     // Owner, name, force.
     caf::replies_to<remove_atom, std::string, std::string, bool>::with<void>,
+    // Of other nodes: their networks. Of the subnet: this node's parts, and whether there may come more.
+    caf::reacts_to<network_atom, RemoteNetworks>, caf::reacts_to<address_atom, std::vector<std::string>, bool>,
     // Pools are given back; true: until further notice, false: they fill again.
     caf::reacts_to<drain_atom, bool>>;
 
@@ -70,6 +76,14 @@ using NodeSessionActor = NodeFaceActor::extend_with<NodeInboxActor>::extend<
 /// Takes what is asked of a guest to its node.
 using GuestRouterActor = GuestAccessActor::extend<caf::reacts_to<hello_atom, NodeStatus, NodeSessionActor>,
                                                   caf::reacts_to<lost_atom, std::string, std::uint64_t, std::string>>;
+
+/// Knows which sandboxes of a group are where, and tells each node of the others' networks as they come and go.
+using NetworkDirectoryActor =
+    caf::typed_actor<caf::reacts_to<hello_atom, NodeStatus, NodeSessionActor>,
+                     caf::reacts_to<lost_atom, std::string, std::uint64_t, std::string>,
+                     // INTERNAL: that sandbox, or node, is another one on the board · what changed is told
+                     caf::reacts_to<network_atom, std::string>, caf::reacts_to<node_atom, std::string>,
+                     caf::reacts_to<flush_atom>>;
 
 /// Tells the control plane all that has changed on the node's boards before it answers.
 using NewsFlushActor = caf::typed_actor<caf::replies_to<flush_atom>::with<void>>;

@@ -5,15 +5,18 @@
 #include <mutex>
 
 #include "actors/cluster/guest_router.hpp"
+#include "actors/cluster/network_directory.hpp"
 #include "actors/cluster/node_door.hpp"
 #include "actors/cluster/node_registry.hpp"
 #include "actors/cluster/node_usage.hpp"
+#include "actors/cluster/remote_network_keeper.hpp"
 #include "actors/cluster/sandbox_directory.hpp"
 #include "actors/cluster/state_fetcher.hpp"
 #include "actors/cluster/template_directory.hpp"
 #include "actors/supervisor.hpp"
 #include "actors/template_snapshot.hpp"
 #include "config/random_bytes.hpp"
+#include "pipeline/boot/network/node_network.hpp"
 #include "pipeline/store/record_store.hpp"
 
 namespace nanobox {
@@ -36,7 +39,7 @@ Result<void> load_nodes(const ControlServices& control) {
 
 Result<ControlPlane> start_control_plane(caf::actor_system& system, SharedControl control) {
   NANOBOX_TRY(load_nodes(*control));
-  ControlPlane plane{.control = control, .templates = {}, .sandboxes = {}, .guests = {}, .nodes = {}};
+  ControlPlane plane{.control = control, .templates = {}, .sandboxes = {}, .guests = {}, .networks = {}, .nodes = {}};
   const auto& boards = control->boards;
   // Set below: a directory that was started anew has all nodes tell it again what they hold.
   const auto nodes = std::make_shared<NodeRegistryActor>();
@@ -58,8 +61,14 @@ Result<ControlPlane> start_control_plane(caf::actor_system& system, SharedContro
         ask_again(first);
         return on.spawn(guest_router, control);
       });
+  plane.networks =
+      supervise(system, "network_directory", boards, [control, ask_again, first = true](caf::actor_system& on) mutable {
+        ask_again(first);
+        return on.spawn(network_directory, control);
+      });
   plane.nodes = supervise<caf::detached>(system, "node_registry", boards, [plane, control](caf::actor_system& on) {
-    return on.spawn<caf::detached>(node_registry, control, plane.sandboxes, plane.templates, plane.guests);
+    return on.spawn<caf::detached>(node_registry, control, plane.sandboxes, plane.templates, plane.guests,
+                                   plane.networks);
   });
   *nodes = plane.nodes;
   return plane;
@@ -70,6 +79,7 @@ void stop_control_plane(caf::actor_system& system, ControlPlane& plane) {
     caf::scoped_actor self(system);
     self->send_exit(plane.nodes, caf::exit_reason::user_shutdown);
     self->send_exit(plane.guests, caf::exit_reason::user_shutdown);
+    self->send_exit(plane.networks, caf::exit_reason::user_shutdown);
     self->send_exit(plane.sandboxes, caf::exit_reason::user_shutdown);
     self->send_exit(plane.templates, caf::exit_reason::user_shutdown);
   }
@@ -94,6 +104,9 @@ NodeMembership join_node(caf::actor_system& system, const Node& node, ControlPla
   membership.fetchers.states = supervise(system, "state_fetcher", boards, [node, fetch](caf::actor_system& on) {
     return on.spawn(state_fetcher, node.services, node.sandboxes, fetch);
   });
+  membership.fetchers.networks = supervise<caf::detached>(
+      system, "remote_network_keeper", boards,
+      [node](caf::actor_system& on) { return on.spawn<caf::detached>(remote_network_keeper, node.services); });
   membership.link = supervise<caf::detached>(
       system, "node_link", boards,
       [node, fetchers = membership.fetchers, door = std::move(door), description](caf::actor_system& on) {
@@ -108,6 +121,7 @@ void leave(caf::actor_system& system, NodeMembership& membership) {
     self->send_exit(membership.link, caf::exit_reason::user_shutdown);
     self->send_exit(membership.fetchers.templates, caf::exit_reason::user_shutdown);
     self->send_exit(membership.fetchers.states, caf::exit_reason::user_shutdown);
+    self->send_exit(membership.fetchers.networks, caf::exit_reason::user_shutdown);
   }
   membership = {};
 }
@@ -135,13 +149,15 @@ Result<void> await_node(const ControlPlane& plane, const std::string& node_id, s
 }
 
 NodeHello describe_node(const Services& services, std::string version) {
+  const auto overlay = services.network ? services.network->overlay_address() : std::nullopt;
   return {.node_id = services.node_id,
           .version = std::move(version),
           .incarnation = random_hex(16),
           .vmm = services.driver ? std::string(to_string(services.driver->kind())) : "",
           .machine = machine_of(services),
           .data_addr = {},
-          .subnet_part = to_string(services.address_part),
+          .subnet_parts = {to_string(services.address_part)},
+          .overlay_addr = overlay ? ipv4_text(*overlay) : "",
           .capacity = capacity_of(services),
           .sandboxes = {},
           .templates = {},

@@ -15,6 +15,7 @@ struct ControlPlane {
   TemplateDirectoryActor templates;
   SandboxDirectoryActor sandboxes;
   GuestRouterActor guests;
+  NetworkDirectoryActor networks;
   NodeRegistryActor nodes;
 };
 

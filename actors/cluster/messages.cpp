@@ -30,16 +30,16 @@ caf::error members(F& f, NodeCapacity& x) {
 
 template <class F>
 caf::error members(F& f, NodeHello& x) {
-  auto& [node_id, protocol, version, incarnation, epoch, vmm, machine, data_addr, subnet_part, capacity, sandboxes,
-         templates, pools, kept_states] = x;
-  return f(node_id, protocol, version, incarnation, epoch, vmm, machine, data_addr, subnet_part, capacity, sandboxes,
-           templates, pools, kept_states);
+  auto& [node_id, protocol, version, incarnation, epoch, vmm, machine, data_addr, subnet_parts, overlay_addr, capacity,
+         sandboxes, templates, pools, kept_states] = x;
+  return f(node_id, protocol, version, incarnation, epoch, vmm, machine, data_addr, subnet_parts, overlay_addr,
+           capacity, sandboxes, templates, pools, kept_states);
 }
 
 template <class F>
 caf::error members(F& f, NodeBeat& x) {
-  auto& [ready, reason, disk_free_mb, cache_bytes, snapshot_bytes, templates] = x;
-  return f(ready, reason, disk_free_mb, cache_bytes, snapshot_bytes, templates);
+  auto& [ready, reason, disk_free_mb, cache_bytes, snapshot_bytes, templates, addresses, addresses_free] = x;
+  return f(ready, reason, disk_free_mb, cache_bytes, snapshot_bytes, templates, addresses, addresses_free);
 }
 
 template <class F>
@@ -52,6 +52,36 @@ template <class F>
 caf::error members(F& f, Admission& x) {
   auto& [inbox, epoch, given_up] = x;
   return f(inbox, epoch, given_up);
+}
+
+template <class F>
+caf::error members(F& f, Ipv4Subnet& x) {
+  auto& [base, prefix] = x;
+  return f(base, prefix);
+}
+
+template <class F>
+caf::error members(F& f, OverlayPeer& x) {
+  auto& [address, parts] = x;
+  return f(address, parts);
+}
+
+template <class F>
+caf::error members(F& f, RemoteMember& x) {
+  auto& [id, address] = x;
+  return f(id, address);
+}
+
+template <class F>
+caf::error members(F& f, RemoteGroup& x) {
+  auto& [name, group_members] = x;
+  return f(name, group_members);
+}
+
+template <class F>
+caf::error members(F& f, RemoteNetworks& x) {
+  auto& [whole, peers, groups] = x;
+  return f(whole, peers, groups);
 }
 
 template <class T>
@@ -79,6 +109,11 @@ NANOBOX_X(NodeHello)
 NANOBOX_X(NodeBeat)
 NANOBOX_X(NodeNews)
 NANOBOX_X(Admission)
+NANOBOX_X(Ipv4Subnet)
+NANOBOX_X(OverlayPeer)
+NANOBOX_X(RemoteMember)
+NANOBOX_X(RemoteGroup)
+NANOBOX_X(RemoteNetworks)
 #undef NANOBOX_X
 
 }  // namespace nanobox

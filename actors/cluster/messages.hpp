@@ -4,6 +4,7 @@
 #include "actors/messages.hpp"
 #include "actors/wire/guest_stream_inspect.hpp"
 #include "actors/wire/record_inspect.hpp"
+#include "pipeline/boot/network/remote_networks.hpp"
 #include "pipeline/cluster/node_report.hpp"
 
 namespace nanobox {
@@ -36,6 +37,11 @@ NANOBOX_WIRE_TYPE(NodeCapacity);
 NANOBOX_WIRE_TYPE(NodeHello);
 NANOBOX_WIRE_TYPE(NodeBeat);
 NANOBOX_WIRE_TYPE(NodeNews);
+NANOBOX_WIRE_TYPE(Ipv4Subnet);
+NANOBOX_WIRE_TYPE(OverlayPeer);
+NANOBOX_WIRE_TYPE(RemoteMember);
+NANOBOX_WIRE_TYPE(RemoteGroup);
+NANOBOX_WIRE_TYPE(RemoteNetworks);
 
 }  // namespace nanobox
 
@@ -50,6 +56,7 @@ CAF_ADD_TYPE_ID(nanobox_cluster, (nanobox::NodeCapacity))
 CAF_ADD_TYPE_ID(nanobox_cluster, (nanobox::NodeHello))
 CAF_ADD_TYPE_ID(nanobox_cluster, (nanobox::NodeBeat))
 CAF_ADD_TYPE_ID(nanobox_cluster, (nanobox::NodeNews))
+CAF_ADD_TYPE_ID(nanobox_cluster, (nanobox::RemoteNetworks))
 CAF_ADD_ATOM(nanobox_cluster, nanobox, hello_atom, "hello")
 CAF_ADD_ATOM(nanobox_cluster, nanobox, greet_atom, "greet")
 CAF_ADD_ATOM(nanobox_cluster, nanobox, beat_atom, "beat")

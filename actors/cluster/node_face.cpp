@@ -125,6 +125,10 @@ NodeFaceActor::behavior_type node_face(Self self, Node node, Fetchers fetchers, 
       [self, &templates](remove_atom atom, const std::string& owner, const std::string& name, bool force) {
         return order<void>(self, templates, kOrderDeadline, atom, owner, name, force);
       },
+      [self](network_atom atom, const RemoteNetworks& told) { self->send(self->state.fetchers.networks, atom, told); },
+      [self](address_atom atom, const std::vector<std::string>& parts, bool may_grow) {
+        self->send(self->state.node.ip_allocator, atom, parts, may_grow);
+      },
       [self](drain_atom, bool drained) { self->send(self->state.node.pool_keeper, pause_atom_v, drained); },
   };
 }

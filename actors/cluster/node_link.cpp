@@ -21,6 +21,7 @@ constexpr std::chrono::minutes kEndDeadline{2};
 /// Sums over whole folders are told less often.
 constexpr std::uint64_t kBeatsPerUsage = 10;
 constexpr std::chrono::minutes kMeasureDeadline{5};
+constexpr std::chrono::seconds kCountDeadline{60};
 /// What ran while there was no connection is told afterwards, so many of the latest.
 constexpr std::size_t kRunsKept = 1000;
 
@@ -153,6 +154,18 @@ void measure(Self self) {
           [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "measure the node's usage"))); });
 }
 
+/// As `measure`: the allocator may be busy with its store.
+void count_addresses(Self self) {
+  self->request(self->state.node.ip_allocator, kCountDeadline, address_atom_v)
+      .then(
+          [self](std::uint32_t all, std::uint32_t free) {
+            auto& beat = self->state.last_beat;
+            beat.addresses = all;
+            beat.addresses_free = free;
+          },
+          [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "count the node's addresses"))); });
+}
+
 void connect(Self self) {
   auto& state = self->state;
   const auto door = state.door.open();
@@ -223,6 +236,7 @@ NodeLinkActor::behavior_type node_link(Self self, Node node, Fetchers fetchers, 
         auto& state = self->state;
         if (!state.inbox) return;
         if (state.beats++ % kBeatsPerUsage == 0) measure(self);
+        count_addresses(self);
         judge_readiness(*state.node.services, state.last_beat);
         self->send(*state.inbox, atom, state.last_beat);
         self->delayed_send(self, kNodeBeat, atom);

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "actors/cluster/node_session.hpp"
+#include "pipeline/boot/network/subnet.hpp"
 #include "pipeline/cluster/subnet_parts.hpp"
 
 namespace nanobox {
@@ -50,6 +51,60 @@ Result<void> store(Self self, const NodeStatus& node) {
   return {};
 }
 
+std::set<std::string> taken_parts(const ControlServices& control) {
+  std::set<std::string> taken;
+  for (const auto& node : control.boards->nodes.all())
+    taken.insert(node->subnet_parts.begin(), node->subnet_parts.end());
+  return taken;
+}
+
+/// A node gets another part of the subnet before it runs out of addresses, once it has taken the last one over.
+void provide_addresses(Self self, NodeStatus& node, const NodeSessionActor& session) {
+  auto& state = self->state;
+  std::uint32_t given = 0;
+  for (const auto& text : node.subnet_parts)
+    if (const auto part = parse_subnet(text)) given += sandbox_addresses(*part);
+  const auto& beat = node.beat;
+  if (beat.addresses == 0 || beat.addresses < given || !runs_low(beat.addresses_free, beat.addresses)) {
+    state.denied.erase(node.node_id);
+    return;
+  }
+  const auto part = free_subnet_part(state.control->subnet, taken_parts(*state.control));
+  if (!part) {
+    if (!state.denied.insert(node.node_id).second) return;
+    spdlog::warn("node {} runs out of addresses: {}", node.node_id, describe(part.error()));
+    return self->send(session, address_atom_v, node.subnet_parts, false);
+  }
+  auto grown = node;
+  grown.subnet_parts.push_back(to_string(*part));
+  if (auto stored = store(self, grown); !stored) return spdlog::error("{}", describe(stored.error()));
+  node = std::move(grown);
+  spdlog::info("node {} gets {} too: {} of {} addresses are free", node.node_id, to_string(*part), beat.addresses_free,
+               beat.addresses);
+  self->send(session, address_atom_v, node.subnet_parts, true);
+}
+
+/// Where the node may be a peer of the others: not where another node is.
+std::string own_overlay_addr(const ControlServices& control, const NodeHello& hello) {
+  if (hello.overlay_addr.empty()) return {};
+  for (const auto& other : control.boards->nodes.all())
+    if (other->node_id != hello.node_id && other->overlay_addr == hello.overlay_addr) {
+      spdlog::error("node {} has no overlay: its address {} is node {}'s", hello.node_id, hello.overlay_addr,
+                    other->node_id);
+      return {};
+    }
+  return parse_ipv4(hello.overlay_addr) ? hello.overlay_addr : "";
+}
+
+/// At the beginning of a connection.
+void tell_parts(Self self, const NodeStatus& node, const NodeSessionActor& session) {
+  const auto& control = *self->state.control;
+  auto taken = taken_parts(control);
+  taken.insert(node.subnet_parts.begin(), node.subnet_parts.end());
+  const bool may_grow = free_subnet_part(control.subnet, taken).has_value();
+  self->send(session, address_atom_v, node.subnet_parts, may_grow);
+}
+
 caf::result<Admission> let_in(Self self, NodeHello& hello, const NodeFaceActor& face) {
   auto& state = self->state;
   if (hello.protocol != kClusterProtocol)
@@ -89,7 +144,11 @@ caf::result<Admission> let_in(Self self, NodeHello& hello, const NodeFaceActor& 
   node.machine = hello.machine;
   node.data_addr = hello.data_addr;
   node.capacity = hello.capacity;
-  if (local) node.subnet_part = hello.subnet_part;
+  // The control plane's own node finds its part itself; what it got later is here.
+  if (local && (node.subnet_parts.empty() || hello.subnet_parts.empty() ||
+                node.subnet_parts.front() != hello.subnet_parts.front()))
+    node.subnet_parts = hello.subnet_parts;
+  node.overlay_addr = own_overlay_addr(*state.control, hello);
   node.pools = std::move(hello.pools);
   node.last_heartbeat_at = wall_now();
   node.beat = {};
@@ -107,6 +166,8 @@ caf::result<Admission> let_in(Self self, NodeHello& hello, const NodeFaceActor& 
   state.connections[node.node_id] = {session, hello.incarnation, node.epoch};
   if (node.draining) self->send(session, drain_atom_v, true);
   self->send(state.guests, hello_atom_v, node, session);
+  self->send(state.networks, hello_atom_v, node, session);
+  tell_parts(self, node, session);
   auto promise = self->make_response_promise<Admission>();
   const auto refused = [self, promise, session](caf::error& error) mutable {
     self->send_exit(session, caf::exit_reason::user_shutdown);
@@ -145,6 +206,7 @@ void lose(Self self, const std::string& node_id, std::uint64_t epoch, const std:
   tell(self, node, false);
   self->send(state.sandboxes, lost_atom_v, node_id, epoch, reason);
   self->send(state.guests, lost_atom_v, node_id, epoch, reason);
+  self->send(state.networks, lost_atom_v, node_id, epoch, reason);
   self->send(state.templates, lost_atom_v, node_id, epoch, reason);
 }
 
@@ -183,12 +245,6 @@ std::optional<NodeStatus> connected_node(Self self, const std::string& node_id, 
   return *known;
 }
 
-std::set<std::string> taken_parts(const ControlServices& control) {
-  std::set<std::string> taken;
-  for (const auto& node : control.boards->nodes.all()) taken.insert(node->subnet_part);
-  return taken;
-}
-
 /// A node asks for a certificate. Its part of the subnet is its own until it is removed.
 Result<NodeStatus> join(Self self, const std::string& node_id, const std::string& key_digest) {
   auto& state = self->state;
@@ -206,7 +262,7 @@ Result<NodeStatus> join(Self self, const std::string& node_id, const std::string
   node.key_digest = key_digest;
   node.joined_at = wall_now();
   node.reason = "it has not connected yet";
-  node.subnet_part = to_string(NANOBOX_TRY(free_subnet_part(state.control->subnet, taken_parts(*state.control))));
+  node.subnet_parts = {to_string(NANOBOX_TRY(free_subnet_part(state.control->subnet, taken_parts(*state.control))))};
   NANOBOX_TRY(store(self, node));
   tell(self, node, false);
   return node;
@@ -215,12 +271,14 @@ Result<NodeStatus> join(Self self, const std::string& node_id, const std::string
 }  // namespace
 
 NodeRegistryActor::behavior_type node_registry(Self self, SharedControl control, SandboxDirectoryActor sandboxes,
-                                               TemplateDirectoryActor templates, GuestRouterActor guests) {
+                                               TemplateDirectoryActor templates, GuestRouterActor guests,
+                                               NetworkDirectoryActor networks) {
   auto& state = self->state;
   state.control = std::move(control);
   state.sandboxes = std::move(sandboxes);
   state.templates = std::move(templates);
   state.guests = std::move(guests);
+  state.networks = std::move(networks);
   self->set_down_handler([self](const caf::down_msg& down) { session_died(self, down); });
   self->set_exit_handler([self](const caf::exit_msg& exit) {
     for (const auto& [node_id, open] : self->state.connections) self->send_exit(open.session, exit.reason);
@@ -234,6 +292,7 @@ NodeRegistryActor::behavior_type node_registry(Self self, SharedControl control,
         auto& node = *known;
         node.beat = beat;
         node.last_heartbeat_at = wall_now();
+        provide_addresses(self, node, self->state.connections.at(node_id).session);
         tell(self, std::move(node), true);
       },
       [self](news_atom, const std::string& node_id, std::uint64_t epoch, const std::vector<PoolState>& pools) {

@@ -139,6 +139,10 @@ NodeSessionActor::behavior_type node_session(Self self, std::string node_id, std
       [self](remove_atom atom, const std::string& owner, const std::string& name, bool force) {
         return ask_node<void>(self, kShort, "remove template", atom, owner, name, force);
       },
+      [self](network_atom atom, const RemoteNetworks& told) { self->send(self->state.face, atom, told); },
+      [self](address_atom atom, const std::vector<std::string>& parts, bool may_grow) {
+        self->send(self->state.face, atom, parts, may_grow);
+      },
       [self](drain_atom atom, bool drained) { self->send(self->state.face, atom, drained); },
       [self](beat_atom atom, NodeBeat& beat) {
         auto& state = self->state;

@@ -171,6 +171,11 @@ Result<std::string> choose_for(Self self, const Sandbox& sandbox, const Amounts&
   auto& state = self->state;
   const auto home = state.nodes.find(sandbox.node_id);
   const auto machine = home == state.nodes.end() ? std::string() : home->second.status.machine;
+  // A copy is for when the others of its group are lost with its node.
+  const bool is_copy = resources == Amounts{};
+  const auto group = is_copy
+                         ? GroupPlace{}
+                         : group_place_of(self, sandbox, sandbox.status == SandboxStatus::running ? "" : sandbox.id);
   const Wish wish{.owner = sandbox.owner,
                   .template_key = {},
                   .rootfs_identity = sandbox.rootfs_identity,
@@ -179,7 +184,8 @@ Result<std::string> choose_for(Self self, const Sandbox& sandbox, const Amounts&
                   .vmm = {},
                   .cpu_features = {machine},
                   .pinned_node = {},
-                  .group_node = {},
+                  .group_node = group.node,
+                  .needs_overlay = group.needs_overlay,
                   .excluded_nodes = std::move(excluded)};
   return NANOBOX_TRY(place(state.view, wish, state.random)).node_id;
 }

@@ -60,6 +60,7 @@ NodeReport report_of(const Node& node) {
                     .rootfs = {},
                     .snapshots = {},
                     .pools = {},
+                    .has_overlay = !status.overlay_addr.empty(),
                     .at = status.last_heartbeat_at};
   for (const auto& [key, entry] : node.templates) {
     if (!entry.usable()) continue;
@@ -185,18 +186,9 @@ void pause_drained(Self self) {
 
 // --- Creating
 
-/// The node of the sandboxes of that group, which see each other only there.
-std::string group_node_of(Self self, const Sandbox& wanted) {
-  if (wanted.network.mode != "internal") return {};
-  for (const auto& [id, sandbox] : self->state.sandboxes)
-    if (id != wanted.id && sandbox.owner == wanted.owner && sandbox.network.mode == "internal" &&
-        sandbox.network.group == wanted.network.group && sandbox.status != SandboxStatus::failed)
-      return sandbox.node_id;
-  return {};
-}
-
 Wish wish_for(Self self, const BootRequest& request, const Template& entry, const std::vector<std::string>& failed_on) {
   const auto& sandbox = request.sandbox;
+  const auto group = group_place_of(self, sandbox, sandbox.id);
   return {.owner = sandbox.owner,
           .template_key = template_key(sandbox.owner, sandbox.template_name),
           .rootfs_identity = entry.rootfs.identity,
@@ -205,7 +197,8 @@ Wish wish_for(Self self, const BootRequest& request, const Template& entry, cons
           .vmm = {},
           .cpu_features = {},
           .pinned_node = {},
-          .group_node = group_node_of(self, sandbox),
+          .group_node = group.node,
+          .needs_overlay = group.needs_overlay,
           .excluded_nodes = failed_on,
           .way = request.way,
           .needs_rootfs = false,
@@ -407,6 +400,29 @@ caf::result<Sandbox> change(Self self, const std::string& id, const std::string&
       message...);
 }
 
+/// Into a group only where the sandbox reaches it.
+caf::result<Sandbox> change_network(Self self, const std::string& id, network_atom atom,
+                                    const SandboxNetwork& network) {
+  const auto& state = self->state;
+  if (const auto known = state.sandboxes.find(id); known != state.sandboxes.end()) {
+    auto wanted = known->second;
+    wanted.network = network;
+    const auto group = group_place_of(self, wanted, id);
+    const auto node = state.control->boards->nodes.find(wanted.node_id);
+    const bool is_elsewhere = !group.node.empty() && group.node != wanted.node_id;
+    const bool lacks_overlay = group.needs_overlay && (!node || node->overlay_addr.empty());
+    if (is_elsewhere || lacks_overlay)
+      return to_caf({.code = ErrorCode::conflict,
+                     .attempted = "change the network of sandbox",
+                     .subject = id,
+                     .reason = is_elsewhere
+                                   ? "its group is on node " + group.node + ", which has no overlay"
+                                   : "its group is on other nodes, and node " + wanted.node_id + " has no overlay",
+                     .mend = "make it anew in that group, or set [cluster] overlay_iface on all nodes"});
+  }
+  return change(self, id, "change the sandbox's network", atom, id, network);
+}
+
 /// Its name is one of all nodes together.
 caf::result<Template> snapshot(Self self, const std::string& id, snapshot_atom atom, const std::string& name) {
   auto& state = self->state;
@@ -494,6 +510,20 @@ Error out_of_reach(Self self, const Sandbox& sandbox) {
           .mend = holder.empty() ? "it is back as it was if the node comes back; else make another sandbox"
                                  : "resume it: it goes on there",
           .transient = true};
+}
+
+GroupPlace group_place_of(Self self, const Sandbox& wanted, const std::string& but) {
+  GroupPlace place;
+  if (wanted.network.mode != "internal") return place;
+  for (const auto& [id, sandbox] : self->state.sandboxes) {
+    if (id == but || sandbox.owner != wanted.owner || sandbox.network.mode != "internal" ||
+        sandbox.network.group != wanted.network.group || sandbox.status == SandboxStatus::failed)
+      continue;
+    const auto node = self->state.control->boards->nodes.find(sandbox.node_id);
+    if (!node || node->overlay_addr.empty()) return {.node = sandbox.node_id, .needs_overlay = false};
+    place.needs_overlay = true;
+  }
+  return place;
 }
 
 Error told_of_loss(Self self, const std::string& id, Error error) {
@@ -633,7 +663,7 @@ SandboxDirectoryActor::behavior_type sandbox_directory(Self self, SharedControl 
         return change(self, id, "keep the sandbox alive", atom, id, timeout_sec);
       },
       [self](network_atom atom, const std::string& id, const SandboxNetwork& network) {
-        return change(self, id, "change the sandbox's network", atom, id, network);
+        return change_network(self, id, atom, network);
       },
       [self](pause_atom atom, const std::string& id) { return change(self, id, "pause the sandbox", atom, id); },
       [self](resume_atom, const std::string& id) { return resume(self, id); },

@@ -34,6 +34,14 @@ void ended_there(SandboxDirectorySelf self, const std::string& node_id, const st
 /// Has a node end a sandbox that is not, or no more, its own.
 void end_on(SandboxDirectorySelf self, const SandboxDirectoryState::Node& node, const std::string& id);
 
+/// Where the sandboxes of a network group reach each other.
+struct GroupPlace {
+  std::string node;            ///< only there: it has no overlay; empty: anywhere
+  bool needs_overlay = false;  ///< only on nodes that have one
+};
+/// For a sandbox of that owner and network. @param but  the id of one that does not count
+GroupPlace group_place_of(SandboxDirectorySelf self, const Sandbox& wanted, const std::string& but);
+
 // --- Copies of paused sandboxes on other nodes (sandbox_copies.cpp)
 
 /// Makes the copies that are missing, a few at once.

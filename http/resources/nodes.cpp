@@ -88,7 +88,12 @@ std::string node_json(const NodeStatus& node, const Used& used) {
   put_or_null(json, "drain_until", to_rfc3339(node.drain_until.value_or(WallTime{})), node.drain_until.has_value());
   put_or_null(json, "vmm", node.vmm, !node.vmm.empty());
   put_or_null(json, "version", node.version, !node.version.empty());
-  put_or_null(json, "subnet_part", node.subnet_part, !node.subnet_part.empty());
+  put_or_null(json, "subnet_part", node.subnet_parts.empty() ? "" : node.subnet_parts.front(),
+              !node.subnet_parts.empty());
+  json.key("subnet_parts").begin_array();
+  for (const auto& part : node.subnet_parts) json.value(part);
+  json.end_array();
+  put_or_null(json, "overlay_addr", node.overlay_addr, !node.overlay_addr.empty());
   json.key("resources").begin_object();
   json.key("total")
       .begin_object()

@@ -18,7 +18,11 @@ std::string to_record(const NodeStatus& node) {
   json.Uint64(node.epoch);
   put_text(json, "version", node.version);
   put_text(json, "vmm", node.vmm);
-  put_text(json, "subnet_part", node.subnet_part);
+  put(json, "subnet_parts");
+  json.StartArray();
+  for (const auto& part : node.subnet_parts) json.String(part.data(), static_cast<rapidjson::SizeType>(part.size()));
+  json.EndArray();
+  put_text(json, "overlay_addr", node.overlay_addr);
   put_text(json, "key_digest", node.key_digest);
   put_time(json, "joined_at", node.joined_at);
   put_time(json, "last_heartbeat_at", node.last_heartbeat_at);
@@ -40,7 +44,13 @@ std::optional<NodeStatus> node_from_record(std::string_view text) {
   node.epoch = number_at(json, "epoch");
   node.version = text_at(json, "version");
   node.vmm = text_at(json, "vmm");
-  node.subnet_part = text_at(json, "subnet_part");
+  if (json.HasMember("subnet_parts") && json["subnet_parts"].IsArray())
+    for (const auto& part : json["subnet_parts"].GetArray())
+      if (part.IsString()) node.subnet_parts.emplace_back(part.GetString(), part.GetStringLength());
+  // A record of an earlier version.
+  if (auto only = text_at(json, "subnet_part"); !only.empty() && node.subnet_parts.empty())
+    node.subnet_parts.push_back(std::move(only));
+  node.overlay_addr = text_at(json, "overlay_addr");
   node.key_digest = text_at(json, "key_digest");
   node.joined_at = from_rfc3339(text_at(json, "joined_at")).value_or(WallTime{});
   node.last_heartbeat_at = from_rfc3339(text_at(json, "last_heartbeat_at")).value_or(WallTime{});

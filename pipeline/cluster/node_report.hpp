@@ -39,7 +39,8 @@ struct NodeHello {
   std::string vmm;          ///< empty: none works there
   std::string machine;      ///< digest of what a saved state depends on: VMM, its version, CPU model and features
   std::string data_addr;    ///< "host:port" where other nodes get templates; empty: nowhere
-  std::string subnet_part;  ///< CIDR: where its sandboxes' addresses are from
+  std::vector<std::string> subnet_parts;  ///< CIDR: where its sandboxes' addresses are from
+  std::string overlay_addr;               ///< IPv4: where other nodes reach its sandboxes' networks; empty: nowhere
   NodeCapacity capacity;
   std::vector<Sandbox> sandboxes;
   std::vector<Template> templates;
@@ -55,6 +56,8 @@ struct NodeBeat {
   std::uint64_t cache_bytes = 0;
   std::uint64_t snapshot_bytes = 0;
   std::uint64_t templates = 0;
+  std::uint32_t addresses = 0;  ///< of its parts of the subnet, for sandboxes; 0: it gives none
+  std::uint32_t addresses_free = 0;
 };
 
 /// What changed on a node since it last told.
@@ -85,7 +88,8 @@ struct NodeStatus {
   std::string vmm;
   std::string machine;
   std::string data_addr;
-  std::string subnet_part;  ///< CIDR
+  std::vector<std::string> subnet_parts;  ///< CIDR, the first it got first; its own until it is removed
+  std::string overlay_addr;               ///< as NodeHello
   NodeCapacity capacity;
   NodeBeat beat;
   std::vector<PoolState> pools;

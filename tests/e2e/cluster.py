@@ -1,5 +1,6 @@
 """A cluster: daemons with networks of their own, on cables to one bridge in this run's network."""
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -152,11 +153,17 @@ class Control(Member):
     """A control plane without a node."""
     role = "control"
 
-    def __init__(self, folder, name="control", number=1):
+    def __init__(self, folder, name="control", number=1, flags=(), keys=None):
+        """With `keys`, {owner: key}, each request needs one; `client` is the admin's."""
         super().__init__(folder, name, number)
         self.flags = ["--role", self.role, f"--cluster.listen_addr={self.address}:{CLUSTER_PORT}",
-                      f"--api.listen_addr={self.address}:{API_PORT}", "--auth.allow_unauthenticated=true"]
-        self.client = Client(f"{self.address}:{API_PORT}")
+                      f"--api.listen_addr={self.address}:{API_PORT}", *flags]
+        if keys:
+            with self.config.open("a") as config:
+                config.write(f"[auth]\nkeys = {json.dumps([f'{owner}:{key}' for owner, key in keys.items()])}\n")
+        else:
+            self.flags.append("--auth.allow_unauthenticated=true")
+        self.client = Client(f"{self.address}:{API_PORT}", keys and keys["admin"])
 
     def start(self, *flags):
         if not self.is_set_up:
@@ -188,7 +195,7 @@ class ClusterCase(unittest.TestCase, Copies):
     """A control plane and nodes n1, n2, … for all tests of the class; each test begins and ends with all of them at work and
     without sandboxes."""
     nodes_wanted = 2
-    node_flags = ()
+    node_flags, control_flags, keys = (), (), None
     control_kind = Control
     maxDiff = None
 
@@ -202,7 +209,7 @@ class ClusterCase(unittest.TestCase, Copies):
         own_network.ip("link", "add", BRIDGE, "type", "bridge")
         own_network.ip("address", "add", f"{HERE_ADDRESS}/24", "dev", BRIDGE)
         own_network.ip("link", "set", BRIDGE, "up")
-        cls.control = cls.control_kind(cls.folder)
+        cls.control = cls.control_kind(cls.folder, flags=cls.control_flags, keys=cls.keys)
         cls.members.append(cls.control)
         cls.control.start()
         cls.client = cls.control.client
@@ -210,9 +217,9 @@ class ClusterCase(unittest.TestCase, Copies):
             cls.add_node(f"n{number}", 10 + number)
 
     @classmethod
-    def add_node(cls, name, number, kind=Node):
+    def add_node(cls, name, number, kind=Node, flags=None):
         node = kind(cls.folder, name, number, cls.control)
-        node.flags += cls.node_flags
+        node.flags += cls.node_flags if flags is None else flags
         cls.members.append(node)
         cls.nodes.append(node)
         node.join()

@@ -113,6 +113,10 @@ std::string node_lines(const rapidjson::Value& node) {
   if (const auto* pools = json_member(node, "pools"); pools != nullptr && pools->IsArray())
     for (const auto& pool : pools->GetArray()) add("pool " + json_text(pool, "template"), pool_text(pool));
   add("subnet part", json_text(node, "subnet_part"));
+  if (const auto* parts = json_member(node, "subnet_parts"); parts != nullptr && parts->IsArray())
+    for (rapidjson::SizeType at = 1; at < parts->Size(); ++at)
+      if ((*parts)[at].IsString()) add("", (*parts)[at].GetString());
+  add("overlay", json_text(node, "overlay_addr"));
   add("heartbeat", heartbeat_text(node));
   add("epoch", count_text(node, "epoch"));
   return lines.text();

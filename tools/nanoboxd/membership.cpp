@@ -162,7 +162,7 @@ Result<std::unique_ptr<JoinServer>> start_join_server(caf::actor_system& system,
         .receive(
             [&](const NodeStatus& node) {
               grant = JoinGrant{.node_id = node.node_id,
-                                .subnet_part = node.subnet_part,
+                                .subnet_part = node.subnet_parts.front(),
                                 .cluster_subnet = to_string(subnet),
                                 .listen_addr = to_string(cluster_port)};
             },

@@ -101,10 +101,11 @@ Result<Ipv4Subnet> own_part(const Settings& settings, const RecordStore& store) 
   std::set<std::string> taken;
   for (const auto& record : NANOBOX_TRY(all_records(store, kNodeKind))) {
     const auto node = node_from_record(record.value);
-    if (!node || node->subnet_part.empty()) continue;
-    if (node->node_id == settings.agent.node_id && node->subnet_part != to_string(settings.network.subnet))
-      return parse_subnet(node->subnet_part);
-    taken.insert(node->subnet_part);
+    if (!node || node->subnet_parts.empty()) continue;
+    const auto& first = node->subnet_parts.front();
+    if (node->node_id == settings.agent.node_id && first != to_string(settings.network.subnet))
+      return parse_subnet(first);
+    taken.insert(node->subnet_parts.begin(), node->subnet_parts.end());
   }
   return free_subnet_part(settings.network.subnet, taken);
 }

@@ -65,14 +65,18 @@ Result<std::vector<std::byte>> init_binary(const fs::path& named) {
 }
 
 /// Where interfaces cannot be made, sandboxes run without; what only the configuration can mend is refused.
-Result<void> set_up_network(const Settings::Network& settings, Services& services) {
+Result<void> set_up_network(const Settings::Network& settings, const std::string& overlay_iface, Services& services) {
   services.subnet = settings.subnet;
-  auto started = NodeNetwork::start(
-      {.bridge_name = settings.bridge_name, .subnet = settings.subnet, .host_iface = settings.host_iface});
+  auto started = NodeNetwork::start({.bridge_name = settings.bridge_name,
+                                     .subnet = settings.subnet,
+                                     .host_iface = settings.host_iface,
+                                     .overlay_iface = overlay_iface});
   if (started) {
     services.network = std::move(*started);
     if (!services.network->resolver_problem().empty())
       spdlog::error("guests' names are not resolved: {}", services.network->resolver_problem());
+    if (!services.network->overlay_problem().empty())
+      spdlog::error("groups do not reach other nodes from here: {}", services.network->overlay_problem());
     return {};
   }
   if (started.error().code == ErrorCode::config_invalid) return fail(started.error());
@@ -210,7 +214,7 @@ Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared
   services->node_store = NANOBOX_TRY(NodeStore::open(loaded.data_folder / "node.db"));
   services->boards = std::make_shared<Boards>();
 
-  NANOBOX_TRY(set_up_network(settings.network, *services));
+  NANOBOX_TRY(set_up_network(settings.network, settings.cluster.overlay_iface, *services));
   if (auto driver = make_driver(loaded, services->vmm_uids, services->network != nullptr)) {
     services->driver = std::move(*driver);
   } else {

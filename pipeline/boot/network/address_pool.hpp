@@ -29,6 +29,11 @@ public:
 
   std::uint32_t size() const { return size_; }
   std::uint32_t taken() const { return taken_; }
+  /// Neither taken nor resting.
+  std::uint32_t free(Clock::time_point now) {
+    wake(now);
+    return free_;
+  }
   bool is_taken(std::uint32_t address) const;
 
 private:

@@ -30,6 +30,11 @@ Result<void> GroupIds::adopt(const std::string& name, std::uint32_t id) {
   return {};
 }
 
+std::uint32_t GroupIds::find(const std::string& name) const {
+  const auto found = groups_.find(name);
+  return found == groups_.end() ? 0 : found->second.id;
+}
+
 void GroupIds::release(const std::string& name) {
   const auto found = groups_.find(name);
   if (found == groups_.end() || --found->second.users > 0) return;

@@ -16,6 +16,8 @@ public:
   std::uint32_t acquire(const std::string& name);
   /// One user more of a group whose number is known: after a restart. @errors conflict when another has the number
   Result<void> adopt(const std::string& name, std::uint32_t id);
+  /// Its number; 0: it has no user.
+  std::uint32_t find(const std::string& name) const;
   /// One user less. Nothing happens for a group that has none.
   void release(const std::string& name);
 

@@ -36,7 +36,7 @@ Result<std::vector<RouteInfo>> foreign_routes(Netlink& netlink, const NetworkNam
                                               bool bridge_is_ours) {
   auto routes = NANOBOX_TRY(netlink.routes());
   std::erase_if(routes, [&](const RouteInfo& route) {
-    return route.link == names.bridge || route.link.starts_with(names.link_prefix) ||
+    return route.link == names.bridge || route.link == names.overlay || route.link.starts_with(names.link_prefix) ||
            (route.link.empty() && (bridge_is_ours || route.destination == subnet));
   });
   return routes;
@@ -167,7 +167,8 @@ Result<void> HostNetwork::remove(const HostNetworkSettings& settings) {
   auto netlink = NANOBOX_TRY(Netlink::open());
   const auto links = NANOBOX_TRY(netlink.links());
   for (const auto& link : links)
-    if (is_vm_link(names, link.name, link.kind, link.group)) NANOBOX_TRY(netlink.remove_link(link.index));
+    if (is_vm_link(names, link.name, link.kind, link.group) || is_overlay_link(names, link.name, link.kind, link.group))
+      NANOBOX_TRY(netlink.remove_link(link.index));
   NANOBOX_TRY(run_nft(host_ruleset::removal(names)));
   for (const auto& link : links) {
     if (link.name != names.bridge || !is_our_bridge(names, link)) continue;

@@ -17,6 +17,7 @@ struct HostNetworkSettings {
   Ipv4Subnet subnet = {};
   std::string host_iface = {};  ///< empty: the default route's, or none where there is no default route
   NetworkLimits limits = {};
+  std::string overlay_iface = {};  ///< the link that reaches other nodes' sandboxes; empty: they are not reached
 };
 
 /// What `reconcile` removed.

@@ -14,7 +14,8 @@
 namespace nanobox::host_ruleset {
 namespace {
 
-// $ours: the host's ends of our veths. $gateway: where the resolver listens.
+// $ours: the host's ends of our veths. $gateway: where the resolver listens. $overlay: the VXLAN device to other nodes,
+// which may be missing.
 constexpr std::string_view rules = R"(
   set uplinks { typeof oifname; }
   set unreachable { type ipv4_addr; flags interval; }
@@ -24,10 +25,13 @@ constexpr std::string_view rules = R"(
   map entering { typeof oifname . ip daddr : verdict; }
   map groups { typeof iifname . ip saddr : meta mark; }
   set members { typeof meta mark . ip daddr; }
+  set remote { typeof meta mark . ip daddr; }
+  set peers { typeof iifname . ip saddr; }
 
   chain prerouting {
     type filter hook prerouting priority raw; policy accept;
     iifname $ours goto arriving
+    iifname $overlay meta nfproto != ipv4 drop
   }
   chain arriving {
     meta nfproto != ipv4 drop
@@ -38,7 +42,9 @@ constexpr std::string_view rules = R"(
   chain forward {
     type filter hook forward priority filter; policy accept;
     iifname $ours goto from_sandbox
+    iifname $overlay goto from_overlay
     oifname $ours goto to_sandbox
+    oifname $overlay drop
   }
   chain from_sandbox {
     iifname . ip saddr vmap @leaving
@@ -48,9 +54,22 @@ constexpr std::string_view rules = R"(
     drop
   }
   chain from_internal {
-    oifname != $ours drop
     meta mark set iifname . ip saddr map @groups
+    oifname $overlay goto to_overlay
+    oifname != $ours drop
     meta mark . ip daddr @members accept
+    drop
+  }
+  chain to_overlay {
+    tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
+    meta mark . ip daddr @remote accept
+    drop
+  }
+  chain from_overlay {
+    meta mark set 0
+    oifname != $ours drop
+    meta mark set oifname . ip daddr map @groups
+    meta mark . ip saddr @remote accept
     drop
   }
   chain from_internet {
@@ -72,6 +91,8 @@ constexpr std::string_view rules = R"(
   chain input {
     type filter hook input priority filter; policy accept;
     iifname $ours goto to_host
+    iifname $overlay drop
+    udp dport 4789 @th,96,24 $vni iifname . ip saddr != @peers drop
     ip daddr $gateway iifname != { "lo", $bridge } drop
   }
   chain to_host {
@@ -82,6 +103,7 @@ constexpr std::string_view rules = R"(
   chain output {
     type filter hook output priority filter; policy accept;
     oifname $ours goto from_host
+    oifname $overlay drop
   }
   chain from_host {
     oifname . ip daddr != @talking drop
@@ -93,6 +115,8 @@ constexpr std::string_view rules = R"(
   chain unmarked {
     type filter hook postrouting priority mangle; policy accept;
     iifname $ours oifname $ours meta mark set 0
+    iifname $ours oifname $overlay meta mark set 0
+    iifname $overlay oifname $ours meta mark set 0
   }
   chain postrouting {
     type nat hook postrouting priority srcnat; policy accept;
@@ -168,6 +192,8 @@ std::string text(const NetworkNames& names, const Ipv4Subnet& subnet, const std:
   body = with(body, "$ours", quoted(names.link_prefix + "*"));
   body = with(body, "$gateway", ipv4_text(gateway_of(subnet)));
   body = with(body, "$bridge", quoted(names.bridge));
+  body = with(body, "$overlay", quoted(names.overlay));
+  body = with(body, "$vni", std::to_string(vni_of(subnet)));
   std::string text =
       removal(names) + "table inet " + names.table + " {\n  comment " + quoted(names.alias) + body + "}\n";
   ElementTexts texts;
@@ -202,6 +228,18 @@ std::vector<NftElement> elements(const HostAttachment& attachment, const Ipv4Sub
   all.push_back({.set = "groups", .key = key, .data = nft_number(attachment.group)});
   all.push_back({.set = "members", .key = nft_number(attachment.group) + nft_address(attachment.address)});
   return all;
+}
+
+std::uint32_t vni_of(const Ipv4Subnet& subnet) {
+  return 0x6e0000U | ((subnet.base >> 16 ^ subnet.base ^ subnet.prefix) & 0xffffU);
+}
+
+NftElement remote(std::uint32_t group, std::uint32_t address) {
+  return {.set = "remote", .key = nft_number(group) + nft_address(address)};
+}
+
+NftElement peer(std::string_view underlay, std::uint32_t address) {
+  return {.set = "peers", .key = nft_link(underlay) + nft_address(address)};
 }
 
 NftBatch change(const NetworkNames& names, const Ipv4Subnet& subnet, const std::optional<HostAttachment>& before,

@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/ipv4_subnet.hpp"
@@ -39,6 +40,13 @@ std::vector<NftElement> elements(const HostAttachment& attachment, const Ipv4Sub
 /// Changes one sandbox's elements; a missing side means that there are none.
 NftBatch change(const NetworkNames& names, const Ipv4Subnet& subnet, const std::optional<HostAttachment>& before,
                 const std::optional<HostAttachment>& after);
+
+/// The number of the overlay's frames, the same on all nodes of a cluster and another beside another subnet.
+std::uint32_t vni_of(const Ipv4Subnet& subnet);
+/// A sandbox on another node that the group's here may talk with.
+NftElement remote(std::uint32_t group, std::uint32_t address);
+/// A node whose frames are taken. @param underlay  the link that they come by
+NftElement peer(std::string_view underlay, std::uint32_t address);
 
 /// The sets that `read` needs, and the sandboxes that their elements tell of.
 inline constexpr std::string_view verdict_map = "leaving";

@@ -47,6 +47,24 @@ Result<void> HostTable::put_uplink(const std::string& link) {
   return {};
 }
 
+Result<void> HostTable::change(std::span<const NftElement> removed, std::span<const NftElement> added) {
+  const std::lock_guard lock(mutex_);
+  NftBatch batch(host_ruleset::table(names_));
+  batch.remove(removed);
+  batch.add(added);
+  NANOBOX_TRY(socket_.commit(batch));
+  return {};
+}
+
+Result<void> HostTable::forget_remote() {
+  const std::lock_guard lock(mutex_);
+  NftBatch batch(host_ruleset::table(names_));
+  batch.flush("remote");
+  batch.flush("peers");
+  NANOBOX_TRY(socket_.commit(batch));
+  return {};
+}
+
 /// Removes whatever the table holds of this link and these addresses.
 Result<void> HostTable::clear(const std::optional<HostAttachment>& before, const std::optional<HostAttachment>& after) {
   const auto table = host_ruleset::table(names_);

@@ -3,6 +3,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "config/error.hpp"
@@ -29,6 +30,10 @@ public:
   Result<NetlinkTraffic> put(const std::optional<HostAttachment>& before, const std::optional<HostAttachment>& after);
   /// Where `internet` leaves the host; empty: nowhere.
   Result<void> put_uplink(const std::string& link);
+  /// Elements that belong to no sandbox here (host_ruleset::remote, peer).
+  Result<void> change(std::span<const NftElement> removed, std::span<const NftElement> added);
+  /// Removes all of those.
+  Result<void> forget_remote();
 
 private:
   HostTable(NetworkNames names, Ipv4Subnet subnet, NftSocket socket)

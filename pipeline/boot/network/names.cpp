@@ -24,12 +24,17 @@ NetworkNames network_names(const std::string& bridge) {
   return {.bridge = bridge,
           .table = bridge == "nanobox-br0" ? "nanobox" : "nanobox-" + bridge,
           .link_prefix = "nb" + six_digits(hash ^ hash >> 24) + "-",
+          .overlay = "nv" + six_digits(hash ^ hash >> 24),
           .alias = "nanobox " + bridge,
           .group = 0x6e620000U | (hash >> 8 & 0xffffU)};
 }
 
 bool is_vm_link(const NetworkNames& names, std::string_view link, std::string_view kind, std::uint32_t group) {
   return kind == "veth" && group == names.group && link.starts_with(names.link_prefix);
+}
+
+bool is_overlay_link(const NetworkNames& names, std::string_view link, std::string_view kind, std::uint32_t group) {
+  return kind == "vxlan" && group == names.group && link == names.overlay;
 }
 
 std::string vm_link_name(const NetworkNames& names, std::uint32_t number) {

@@ -12,6 +12,7 @@ struct NetworkNames {
   std::string bridge;
   std::string table;        ///< nftables: "nanobox" for the default bridge, else "nanobox-<bridge>"
   std::string link_prefix;  ///< of the host's ends of veths: "nb", six digits, "-"
+  std::string overlay;      ///< of the VXLAN device that reaches other nodes: "nv", six digits
   std::string alias;        ///< of every link of ours, for people
   std::uint32_t group = 0;  ///< of every link of ours: set by the message that makes it, so the mark is never late
 };
@@ -20,6 +21,9 @@ NetworkNames network_names(const std::string& bridge);
 
 /// Whether a link is a host's end of ours. @param kind  as the kernel names it: "veth"
 bool is_vm_link(const NetworkNames& names, std::string_view link, std::string_view kind, std::uint32_t group);
+
+/// Whether a link is our way to other nodes.
+bool is_overlay_link(const NetworkNames& names, std::string_view link, std::string_view kind, std::uint32_t group);
 
 /// A new name for a host's end; any 24 bits make one.
 std::string vm_link_name(const NetworkNames& names, std::uint32_t number);

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <linux/if_addr.h>
+#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netlink/netlink.h>
@@ -9,6 +10,7 @@
 #include <netlink/route/link.h>
 #include <netlink/route/link/bridge.h>
 #include <netlink/route/link/veth.h>
+#include <netlink/route/link/vxlan.h>
 #include <netlink/route/neighbour.h>
 #include <netlink/route/qdisc.h>
 #include <netlink/route/qdisc/tbf.h>
@@ -36,7 +38,7 @@ using Cache = std::unique_ptr<nl_cache, Release<nl_cache, nl_cache_free>>;
 tl::unexpected<Error> refused(int code, std::string attempted, std::string subject) {
   std::string mend;
   if (code == -NLE_PERM) mend = "run nanoboxd as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN";
-  if (code == -NLE_OPNOTSUPP) mend = "load what the kernel lacks: modprobe veth, tun, bridge, sch_tbf";
+  if (code == -NLE_OPNOTSUPP) mend = "load what the kernel lacks: modprobe veth, tun, bridge, sch_tbf, vxlan";
   return fail({.code = code == -NLE_EXIST ? ErrorCode::conflict : ErrorCode::network_unavailable,
                .attempted = std::move(attempted),
                .subject = std::move(subject),
@@ -185,6 +187,21 @@ Result<void> Netlink::make_veth(const VethSpec& spec) {
   return answered(rtnl_link_add(socket_.get(), link.get(), NLM_F_CREATE | NLM_F_EXCL), "make veth", spec.name);
 }
 
+Result<void> Netlink::make_vxlan(const VxlanSpec& spec) {
+  Link link(rtnl_link_vxlan_alloc());
+  const auto local = ipv4(spec.local);
+  if (!link || !local) return refused(-NLE_NOMEM, "make vxlan", spec.name);
+  rtnl_link_set_name(link.get(), spec.name.c_str());
+  rtnl_link_set_addr(link.get(), ethernet(spec.mac).get());
+  rtnl_link_set_group(link.get(), spec.group);
+  rtnl_link_vxlan_set_id(link.get(), spec.vni);
+  rtnl_link_vxlan_set_link(link.get(), static_cast<std::uint32_t>(spec.underlay));
+  rtnl_link_vxlan_set_local(link.get(), local.get());
+  rtnl_link_vxlan_set_port(link.get(), spec.port);
+  rtnl_link_vxlan_set_learning(link.get(), 0);
+  return answered(rtnl_link_add(socket_.get(), link.get(), NLM_F_CREATE | NLM_F_EXCL), "make vxlan", spec.name);
+}
+
 Result<void> Netlink::remove_link(int index) {
   Link link(rtnl_link_alloc());
   if (!link) return refused(-NLE_NOMEM, "remove link", std::to_string(index));
@@ -262,6 +279,54 @@ Result<void> Netlink::add_neighbour(int link, std::uint32_t address, std::string
   rtnl_neigh_set_state(neighbour.get(), NUD_PERMANENT);
   return answered(rtnl_neigh_add(socket_.get(), neighbour.get(), NLM_F_CREATE | NLM_F_REPLACE), "add neighbour",
                   ipv4_text(address));
+}
+
+Result<void> Netlink::remove_neighbour(int link, std::uint32_t address) {
+  Neighbour neighbour(rtnl_neigh_alloc());
+  const auto outer = ipv4(address);
+  if (!neighbour || !outer) return refused(-NLE_NOMEM, "remove neighbour", ipv4_text(address));
+  rtnl_neigh_set_ifindex(neighbour.get(), link);
+  rtnl_neigh_set_family(neighbour.get(), AF_INET);
+  rtnl_neigh_set_dst(neighbour.get(), outer.get());
+  const int code = rtnl_neigh_delete(socket_.get(), neighbour.get(), 0);
+  if (code == -NLE_OBJ_NOTFOUND || code == -NLE_NODEV) return {};
+  return answered(code, "remove neighbour", ipv4_text(address));
+}
+
+namespace {
+
+/// libnl leaves the host out of a forwarding entry.
+int change_forwarding(nl_sock* socket, int type, int flags, int link, std::string_view mac, std::uint32_t host) {
+  const ndmsg head{.ndm_family = AF_BRIDGE,
+                   .ndm_pad1 = 0,
+                   .ndm_pad2 = 0,
+                   .ndm_ifindex = link,
+                   .ndm_state = NUD_PERMANENT | NUD_NOARP,
+                   .ndm_flags = NTF_SELF,
+                   .ndm_type = 0};
+  const auto hardware = ethernet(mac);
+  const auto outer = ipv4(host);
+  nl_msg* message = nlmsg_alloc_simple(type, flags);
+  if (!hardware || !outer || message == nullptr ||
+      nlmsg_append(message, const_cast<ndmsg*>(&head), sizeof head, NLMSG_ALIGNTO) < 0 ||
+      nla_put_addr(message, NDA_LLADDR, hardware.get()) < 0 || nla_put_addr(message, NDA_DST, outer.get()) < 0) {
+    if (message != nullptr) nlmsg_free(message);
+    return -NLE_NOMEM;
+  }
+  return nl_send_sync(socket, message);
+}
+
+}  // namespace
+
+Result<void> Netlink::put_forwarding(int link, std::string_view mac, std::uint32_t host) {
+  return answered(change_forwarding(socket_.get(), RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, link, mac, host),
+                  "forward to host", ipv4_text(host));
+}
+
+Result<void> Netlink::remove_forwarding(int link, std::string_view mac, std::uint32_t host) {
+  const int code = change_forwarding(socket_.get(), RTM_DELNEIGH, 0, link, mac, host);
+  if (code == -NLE_OBJ_NOTFOUND || code == -NLE_NODEV) return {};
+  return answered(code, "forward no more to host", ipv4_text(host));
 }
 
 Result<std::vector<RouteInfo>> Netlink::routes() {

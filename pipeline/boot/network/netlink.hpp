@@ -59,6 +59,17 @@ struct VethSpec {
   std::uint32_t mtu = 1500;
 };
 
+/// A VXLAN device that learns nothing: it sends only where `put_forwarding` says, by unicast.
+struct VxlanSpec {
+  std::string name;
+  std::string mac;
+  int underlay = 0;         ///< the link that carries it, which sets its MTU: 50 bytes less
+  std::uint32_t local = 0;  ///< this host's address there
+  std::uint32_t vni = 0;    ///< 24 bits
+  std::uint16_t port = 4789;
+  std::uint32_t group = 0;
+};
+
 /// A socket to the kernel's routing netlink, of the network namespace that the opening thread is in; it stays with
 /// that namespace. All calls block for the kernel's answer. One thread at a time.
 /// @errors of all: network_unavailable with the kernel's reason (and what right is missing) · conflict where a link or
@@ -75,6 +86,7 @@ public:
   Result<void> make_bridge(const std::string& name, std::uint32_t group);
   /// Both ends by one message.
   Result<void> make_veth(const VethSpec& spec);
+  Result<void> make_vxlan(const VxlanSpec& spec);
   Result<void> remove_link(int index);
   Result<void> set_up(int index);
   Result<void> set_alias(int index, const std::string& alias);
@@ -86,6 +98,13 @@ public:
   Result<void> remove_address(int link, std::uint32_t address, std::uint8_t prefix);
   /// A neighbour that nobody needs to ask for.
   Result<void> add_neighbour(int link, std::uint32_t address, std::string_view mac);
+
+  /// Nothing happens when it is not there.
+  Result<void> remove_neighbour(int link, std::uint32_t address);
+  /// Which host a VXLAN device sends frames for that MAC to.
+  Result<void> put_forwarding(int link, std::string_view mac, std::uint32_t host);
+  /// Nothing happens when it is not there.
+  Result<void> remove_forwarding(int link, std::string_view mac, std::uint32_t host);
 
   /// Unicast and unreachable routes of the main table.
   Result<std::vector<RouteInfo>> routes();

@@ -86,6 +86,7 @@ Result<std::shared_ptr<NodeNetwork>> NodeNetwork::start(const HostNetworkSetting
     return fail(first.error());
   }
   // Not kept: what no adopted VM owns is removed before anything is made.
+  node->start_overlay();
   node->start_resolver();
   return node;
 }
@@ -98,6 +99,84 @@ Result<VmNetwork> NodeNetwork::make_one() const {
     return host_.vm_settings();
   }();
   return VmNetwork::make(settings);
+}
+
+/// A node without an overlay is one all the same.
+void NodeNetwork::start_overlay() {
+  const auto& vm = host_.vm_settings();
+  if (settings_.overlay_iface.empty()) {
+    if (const auto removed = Overlay::remove(vm.names); !removed) overlay_problem_ = describe(removed.error());
+    return;
+  }
+  auto started = Overlay::start(
+      {.names = vm.names, .subnet = settings_.subnet, .underlay = settings_.overlay_iface, .table = vm.table});
+  if (started)
+    overlay_ = std::move(*started);
+  else
+    overlay_problem_ = describe(started.error());
+}
+
+std::optional<std::uint32_t> NodeNetwork::overlay_address() const {
+  if (!overlay_) return std::nullopt;
+  return overlay_->address();
+}
+
+Result<void> NodeNetwork::take_remote(const RemoteNetworks& told) {
+  const std::lock_guard overlay_lock(overlay_mutex_);
+  std::set<std::string> changed;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto forget = [&](std::map<std::string, std::vector<RemoteMember>>::iterator group) {
+      for (const auto& member : group->second) remote_by_id_.erase(member.id);
+      changed.insert(group->first);
+      remote_groups_.erase(group);
+    };
+    if (told.whole)
+      while (!remote_groups_.empty()) forget(remote_groups_.begin());
+    for (const auto& group : told.groups) {
+      if (const auto known = remote_groups_.find(group.name); known != remote_groups_.end()) forget(known);
+      changed.insert(group.name);
+      if (group.members.empty()) continue;
+      remote_groups_[group.name] = group.members;
+      for (const auto& member : group.members)
+        remote_by_id_[member.id] = {.address = member.address, .group = group.name};
+    }
+  }
+  if (!overlay_) return {};
+  auto outcome = overlay_->put_peers(told.peers);
+  for (const auto& name : changed)
+    if (auto put = put_group(name); !put) outcome = std::move(put);
+  return outcome;
+}
+
+/// Lets the group's sandboxes here and elsewhere talk with each other, as far as it has any here. Under
+/// `overlay_mutex_`.
+Result<void> NodeNetwork::put_group(const std::string& name) {
+  std::set<std::uint32_t> addresses;
+  std::uint32_t number = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    number = groups_.find(name);
+    if (const auto group = remote_groups_.find(name); group != remote_groups_.end())
+      for (const auto& member : group->second) addresses.insert(member.address);
+  }
+  // A number is never given again, so what is left of a former one lets nobody in: it is only untidy.
+  auto& former = overlay_numbers_[name];
+  Result<void> outcome;
+  if (former != 0 && former != number) outcome = overlay_->put_group(former, {});
+  former = number;
+  if (number == 0)
+    overlay_numbers_.erase(name);
+  else if (auto put = overlay_->put_group(number, addresses); !put)
+    outcome = std::move(put);
+  return outcome;
+}
+
+/// After a sandbox came to the group or left it.
+void NodeNetwork::put_group_or_warn(const std::string& name) {
+  const std::lock_guard lock(overlay_mutex_);
+  if (!overlay_) return;
+  if (const auto put = put_group(name); !put) spdlog::warn("{}", describe(put.error()));
 }
 
 void NodeNetwork::start_resolver() {
@@ -153,6 +232,7 @@ std::optional<NamedSandbox> NodeNetwork::internal_sandbox(std::string_view id) c
   for (const auto& [address, client] : clients_)
     if (client->id == id && client->mode == DnsClient::Mode::internal)
       return NamedSandbox{.address = address, .group = client->group};
+  if (const auto remote = remote_by_id_.find(id); remote != remote_by_id_.end()) return remote->second;
   return std::nullopt;
 }
 
@@ -257,11 +337,19 @@ Result<void> NodeNetwork::attach(const std::string& id, std::uint32_t address, c
     if (grouped) groups_.release(rules.group);
     return fail(done.error());
   }
-  const std::lock_guard names(mutex_);
-  if (held->in_group) groups_.release(held->rules.group);
-  held->rules = std::move(wanted);
-  held->in_group = grouped;
-  clients_.insert_or_assign(address, client_of(id, rules));
+  std::set<std::string> groups;
+  {
+    const std::lock_guard names(mutex_);
+    if (held->in_group) {
+      groups_.release(held->rules.group);
+      groups.insert(held->rules.group);
+    }
+    if (grouped) groups.insert(rules.group);
+    held->rules = std::move(wanted);
+    held->in_group = grouped;
+    clients_.insert_or_assign(address, client_of(id, rules));
+  }
+  for (const auto& group : groups) put_group_or_warn(group);
   return {};
 }
 
@@ -288,10 +376,13 @@ void NodeNetwork::release(const std::string& id) {
   held->released = true;
   const auto address = held->network.address();
   if (const auto detached = held->network.detach(); !detached) spdlog::error("{}", describe(detached.error()));
-  const std::lock_guard lock(mutex_);
-  if (address) clients_.erase(*address);
-  if (held->in_group) groups_.release(held->rules.group);
-  held->in_group = false;
+  const bool was_in_group = std::exchange(held->in_group, false);
+  {
+    const std::lock_guard lock(mutex_);
+    if (address) clients_.erase(*address);
+    if (was_in_group) groups_.release(held->rules.group);
+  }
+  if (was_in_group) put_group_or_warn(held->rules.group);
 }
 
 Result<void> NodeNetwork::fill(std::size_t count) {
@@ -315,6 +406,11 @@ Result<void> NodeNetwork::look_after() {
     spdlog::warn("the nftables table of {} is gone, removed by another program; it is put back", settings_.bridge_name);
     NANOBOX_TRY(host_.load_table());
     to_reapply_ = true;
+  }
+  {
+    const std::lock_guard lock(overlay_mutex_);
+    if (overlay_)
+      if (const auto looked = overlay_->look_after(to_reapply_); !looked) spdlog::warn("{}", describe(looked.error()));
   }
   if (!to_reapply_) return host_.refresh_uplink();
   const auto all = [&] {

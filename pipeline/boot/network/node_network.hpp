@@ -16,6 +16,8 @@
 #include "pipeline/boot/network/dns/name_pattern.hpp"
 #include "pipeline/boot/network/group_ids.hpp"
 #include "pipeline/boot/network/host_network.hpp"
+#include "pipeline/boot/network/overlay.hpp"
+#include "pipeline/boot/network/remote_networks.hpp"
 #include "pipeline/boot/network/vm_network.hpp"
 
 namespace nanobox {
@@ -44,6 +46,11 @@ public:
   /// Why guests' names are not resolved; empty: they are.
   const std::string& resolver_problem() const { return resolver_problem_; }
 
+  /// This node's address on [cluster] overlay_iface; nothing: its sandboxes reach none of other nodes. Then
+  /// `overlay_problem` says why, unless none was asked for.
+  std::optional<std::uint32_t> overlay_address() const;
+  const std::string& overlay_problem() const { return overlay_problem_; }
+
   /// A VM of an earlier daemon. Before `remove_leftovers`.
   /// @param inside  /proc/<VMM>/ns/net
   Result<void> adopt(const std::string& id, NetworkNamespace inside, std::uint32_t address, const SandboxRules& rules);
@@ -65,6 +72,10 @@ public:
   Result<void> rename(const std::string& from, const std::string& to);
   /// Nothing passes any more; the rest goes with the VMM. Nothing happens where there is none.
   void release(const std::string& id);
+
+  /// What other nodes have: their names are resolved for their groups, and where there is an overlay they are reached.
+  /// What fails is tried again by `look_after`.
+  Result<void> take_remote(const RemoteNetworks& told);
 
   /// Makes networks until so many wait.
   Result<void> fill(std::size_t count);
@@ -88,6 +99,9 @@ private:
   Result<std::shared_ptr<Held>> find(const std::string& id) const;
   Result<void> allow_forwarding();
   void start_resolver();
+  void start_overlay();
+  Result<void> put_group(const std::string& name);
+  void put_group_or_warn(const std::string& name);
   std::deque<VmNetwork> take_stock();
   std::shared_ptr<const DnsClient> client_at(std::uint32_t address) const;
   Result<void> allow(const DnsClient& client, std::span<const AllowedAddress> addresses) const;
@@ -101,11 +115,18 @@ private:
   bool to_reapply_ = false;  ///< the table was put back, and not yet all that belongs into it
   bool stopped_ = false;
 
+  std::mutex overlay_mutex_;  ///< around calls of `overlay_`; taken after a VM's and before `mutex_`
+  std::unique_ptr<Overlay> overlay_;
+  std::map<std::string, std::uint32_t> overlay_numbers_;  ///< of the groups that `overlay_` knows
+  std::string overlay_problem_;
+
   mutable std::mutex mutex_;  ///< of what follows; never held while a call blocks
   std::map<std::string, std::shared_ptr<Held>> by_id_;
   std::map<std::uint32_t, std::shared_ptr<const DnsClient>> clients_;
   std::deque<VmNetwork> stock_;
   GroupIds groups_;
+  std::map<std::string, std::vector<RemoteMember>> remote_groups_;
+  std::map<std::string, NamedSandbox, std::less<>> remote_by_id_;
 
   std::string resolver_problem_;
   std::unique_ptr<DnsForwarder> resolver_;

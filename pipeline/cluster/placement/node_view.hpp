@@ -34,6 +34,7 @@ struct NodeReport {
   std::vector<std::string> rootfs;         ///< identities of the templates' roots that are there
   std::vector<std::string> snapshots;      ///< their keys
   std::map<std::string, PoolShare> pools;  ///< by template key
+  bool has_overlay = false;                ///< its sandboxes reach those of other nodes that have one
   WallTime at{};
 };
 

@@ -52,6 +52,8 @@ std::string to_string(const Obstacle& obstacle, const Wish& wish) {
       return "without " + wish.vmm;
     case ObstacleKind::cpu_features:
       return "without the CPU features " + joined(wish.cpu_features);
+    case ObstacleKind::overlay:
+      return "without an overlay, by which its network group spans nodes ([cluster] overlay_iface)";
     case ObstacleKind::too_small:
       return "too small (" + names_of(obstacle.short_of) + ")";
     case ObstacleKind::rootfs:
@@ -71,7 +73,7 @@ std::string describe(const Obstacle& obstacle, const NodeView& node, const Wish&
   if (!is_too_small && obstacle.kind != ObstacleKind::full) {
     if (obstacle.kind != ObstacleKind::elsewhere) return to_string(obstacle, wish);
     if (!wish.pinned_node.empty() && wish.pinned_node != node.id) return "it is pinned to " + wish.pinned_node;
-    return "its network group is on " + wish.group_node;
+    return "its network group is on " + wish.group_node + ", which has no overlay ([cluster] overlay_iface)";
   }
   const auto limit = in_order(node.limit), occupied = in_order(node.occupied), wanted = in_order(wish.resources);
   std::string words;
@@ -89,8 +91,8 @@ Filter::Filter(const ClusterView& view, const Wish& wish)
     : view_(view),
       wish_(wish),
       any_machine_(wish.vmm.empty() && wish.cpu_features.empty()),
-      is_plain_(any_machine_ && wish.pinned_node.empty() && wish.group_node.empty() && wish.excluded_nodes.empty() &&
-                wish.way != BootWay::pool && !wish.needs_rootfs && !wish.needs_snapshot),
+      is_plain_(any_machine_ && wish.pinned_node.empty() && wish.group_node.empty() && !wish.needs_overlay &&
+                wish.excluded_nodes.empty() && wish.way != BootWay::pool && !wish.needs_rootfs && !wish.needs_snapshot),
       features_(wish.cpu_features) {
   std::sort(features_.begin(), features_.end());
   if (!any_machine_) machine_obstacles_.assign(view.machines(), kNotLookedAt);
@@ -137,6 +139,7 @@ Obstacle Filter::lasting_obstacle(const NodeView& node) {
                             (!wish_.group_node.empty() && wish_.group_node != node.id);
   if (is_elsewhere) return {.kind = ObstacleKind::elsewhere};
   if (const auto machine = machine_obstacle(node)) return machine;
+  if (wish_.needs_overlay && !node.reported.has_overlay) return {.kind = ObstacleKind::overlay};
   if (const auto bits = shortage(node.limit, {}, wish_.resources); bits != 0)
     return {.kind = ObstacleKind::too_small, .short_of = bits};
   return {};

@@ -20,6 +20,7 @@ enum class ObstacleKind : std::uint8_t {
   cordoned,
   vmm,
   cpu_features,
+  overlay,
   too_small,  ///< even empty
   rootfs,
   snapshot,

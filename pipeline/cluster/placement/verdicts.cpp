@@ -121,7 +121,8 @@ std::vector<std::string> score_of(const ClusterView& view, const Wish& wish, con
   const auto& node = view.nodes()[draw.chosen];
   std::vector<std::string> score;
   if (!wish.pinned_node.empty()) score.push_back("it is pinned there");
-  if (!wish.group_node.empty()) score.push_back("its network group is there");
+  if (!wish.group_node.empty()) score.push_back("its network group is there, and it has no overlay to other nodes");
+  if (wish.needs_overlay) score.push_back("has an overlay, by which its network group spans nodes");
   score.push_back("has " + std::string(words_for(Filter(view, wish).warmth(node))));
   const auto load = percent(load_of(node, wish.resources));
   if (!draw.other) {

@@ -18,7 +18,8 @@ struct Wish {
   std::string vmm;                          ///< only nodes that have it
   std::vector<std::string> cpu_features;    ///< only nodes that have all of them
   std::string pinned_node;                  ///< only this one: a paused sandbox, a fork. It may be cordoned
-  std::string group_node;                   ///< only this one: where the rest of its network group is
+  std::string group_node;                   ///< only this one, which has no overlay: its network group is there
+  bool needs_overlay = false;               ///< only nodes that have one: its network group is on such nodes
   std::vector<std::string> excluded_nodes;  ///< a boot of it failed there
   BootWay way = BootWay::automatic;         ///< `pool`: only where a member is; `snapshot`, `cold`: the pool is no help
   bool needs_rootfs = false;                ///< only nodes that have it: it cannot be fetched

@@ -48,7 +48,23 @@ TEST_CASE_METHOD(SomeCluster, "a network group stays on its node, even when that
   CHECK(refused(wish).reason == "it must run there: full: memory 4096 of 4096, 512 more wanted");
   CHECK(refused(wish).retry_after_sec == 1);
   wish.pinned_node = "n1";
-  CHECK(refused(wish).reason == "it must run there: its network group is on n3");
+  CHECK(refused(wish).reason ==
+        "it must run there: its network group is on n3, which has no overlay ([cluster] overlay_iface)");
+}
+
+TEST_CASE_METHOD(SomeCluster, "a network group that spans nodes stays on those with an overlay", "[placement]") {
+  add(3);
+  auto with = some_node("n2");
+  with.has_overlay = true;
+  add(with);
+  auto wish = some_wish();
+  wish.needs_overlay = true;
+  CHECK(placed(wish) == "n2");
+  fill("n2", 8);
+  CHECK(refused(wish).code == ErrorCode::no_capacity);
+  const auto reason = refused(wish).reason;
+  CHECK(reason.find("2 without an overlay") != std::string::npos);
+  CHECK(reason.find("1 full (memory)") != std::string::npos);
 }
 
 TEST_CASE_METHOD(SomeCluster, "each amount fills a node up to its capacity times the factor", "[placement]") {
