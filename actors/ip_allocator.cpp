@@ -95,11 +95,12 @@ Result<AddressedBoot> addressed(Self self, const std::string& id, const PlacedBo
   return with;
 }
 
-/// Those that wait are served; `last`: or told that there is none.
-void serve_waiting(Self self, bool last) {
+/// Those that wait are served, or told that there is none: where none will come, or they have waited long enough.
+void serve_waiting(Self self) {
+  const auto now = Clock::now();
   for (auto& waiting : std::exchange(self->state.waiting, {})) {
     auto served = addressed(self, waiting.id, waiting.placed);
-    if (!served && served.error().code == ErrorCode::no_address && !last)
+    if (!served && served.error().code == ErrorCode::no_address && self->state.may_grow && now < waiting.until)
       self->state.waiting.push_back(std::move(waiting));
     else
       deliver_result(waiting.promise, std::move(served));
@@ -118,7 +119,7 @@ void take_parts(Self self, const std::vector<std::string>& texts, bool may_grow)
     if (auto kept = keep_parts(self, parts); !kept) return spdlog::error("{}", describe(kept.error()));
     state.pool->set(parts);
   }
-  serve_waiting(self, !may_grow);
+  serve_waiting(self);
 }
 
 }  // namespace
@@ -136,8 +137,9 @@ IpAllocatorActor::behavior_type ip_allocator(Self self, SharedServices services)
         auto with = addressed(self, call.sandbox_id, placed);
         if (with || with.error().code != ErrorCode::no_address || !state.may_grow) return reply(std::move(with));
         auto promise = self->make_response_promise<AddressedBoot>();
-        if (state.waiting.empty()) self->delayed_send(self, kPartComes, tick_atom_v);
-        state.waiting.push_back({.id = call.sandbox_id, .placed = placed, .promise = promise});
+        self->delayed_send(self, kPartComes, tick_atom_v);
+        state.waiting.push_back(
+            {.id = call.sandbox_id, .placed = placed, .promise = promise, .until = Clock::now() + kPartComes});
         return promise;
       },
       [self](rename_atom, const std::string& from, const std::string& to) {
@@ -161,7 +163,7 @@ IpAllocatorActor::behavior_type ip_allocator(Self self, SharedServices services)
         return {pool->size(), pool->free(Clock::now())};
       },
       [self](address_atom, const std::vector<std::string>& parts, bool may_grow) { take_parts(self, parts, may_grow); },
-      [self](tick_atom) { serve_waiting(self, true); },
+      [self](tick_atom) { serve_waiting(self); },
   };
 }
 

@@ -19,6 +19,7 @@ struct IpAllocatorState {
     std::string id;
     PlacedBoot placed;
     caf::typed_response_promise<AddressedBoot> promise;
+    std::chrono::steady_clock::time_point until;
   };
   std::vector<Waiting> waiting;  ///< for another part
 };

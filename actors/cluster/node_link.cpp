@@ -7,6 +7,7 @@
 #include "actors/cluster/node_usage.hpp"
 #include "actors/job.hpp"
 #include "pipeline/cluster/lineage/lineage_artifacts.hpp"
+#include "pipeline/cluster/subnet_parts.hpp"
 
 namespace nanobox {
 
@@ -162,6 +163,8 @@ void count_addresses(Self self) {
             auto& beat = self->state.last_beat;
             beat.addresses = all;
             beat.addresses_free = free;
+            // Another part of the subnet does not wait for the next beat.
+            if (self->state.inbox && runs_low(free, all)) self->send(*self->state.inbox, beat_atom_v, beat);
           },
           [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "count the node's addresses"))); });
 }

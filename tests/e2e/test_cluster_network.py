@@ -165,16 +165,32 @@ class Groups(ClusterCase, Networks):
         self.second.child.process.send_signal(signal.SIGKILL)
         self.second.child.process.wait()
         until("it is lost", lambda: self.second.status == "lost", LOST)
-        self.assertEqual(self.reached(one, two["ip"]), {two["ip"]: ALL})
+        # Its sandboxes run on, and so does their network.
+        self.assertEqual(self.probe(one, f"tcp:{two['ip']}:{PORT}"), {f"tcp:{two['ip']}:{PORT}": one["ip"].encode()})
         self.second.start()
         self.check_reach(one, two)
-        self.control.child.process.send_signal(signal.SIGKILL)
-        self.control.child.process.wait()
-        self.assertEqual(self.reached(one, two["ip"]), {two["ip"]: ALL})
-        self.control.start()
+        self.check_stream_outlives(one, two, self.second)
+        self.check_stream_outlives(one, two, self.control)
+        self.check_reach(one, two)
+
+    def check_stream_outlives(self, one, two, member):
+        """A connection goes on while a daemon is killed and started again, and nothing of it is lost."""
+        file = f"/root/of-{member.name}"
+        self.start(two["id"], f"nc -l -p 7006 > {file}")
+        until("it listens", lambda: ":7006 " in self.sh(two["id"], "netstat -ltn"))
+        count = f"i=0; while echo $i; do i=$((i+1)); sleep 0.1; done | nc {two['ip']} 7006"
+        process = self.start(one["id"], count)
+        numbers = lambda: [int(line) for line in self.sh(two["id"], f"cat {file}").split()]  # noqa: E731
+        until("it flows", lambda: numbers())
+        member.child.process.send_signal(signal.SIGKILL)
+        member.child.process.wait()
+        member.start()
         for node in self.nodes:
             self.back(node)
-        self.check_reach(one, two)
+        before = numbers()
+        self.assertEqual(before, list(range(len(before))))
+        until("it goes on", lambda: len(numbers()) > len(before), BACK)
+        self.client.call("DELETE", f"/sandboxes/{one['id']}/processes/{process}")
 
     def test_a_node_that_is_removed_is_forgotten(self):
         leaving = self.add_node("leaving", 40)
@@ -244,6 +260,26 @@ class Groups(ClusterCase, Networks):
         self.back(self.first, *(sandbox["id"] for sandbox in made))
         until("all are reached", lambda: set(self.probe(two, *targets)) == set(targets), BACK)
         self.assertEqual([ipaddress.ip_network(part) for part in shown()["subnet_parts"]][:len(parts)], parts)
+
+
+class Exhausted(ClusterCase):
+    """The smallest subnet that can be shared: 16 parts of one address."""
+    nodes_wanted, control_flags = 1, ["--network.subnet=10.100.0.0/26"]
+
+    def test_when_no_address_is_left_creates_say_so(self):
+        self.ready(snapshot=True)
+        node, = self.nodes
+        made = [self.client.create("busybox") for _ in range(16)]
+        self.assertEqual(len({sandbox["ip"] for sandbox in made}), 16)
+        self.assertEqual(len(self.client.want(200, "GET", f"/nodes/{node.name}")["subnet_parts"]), 16)
+        answer = self.client.call("POST", "/sandboxes", {"template": "busybox"})
+        self.assertEqual((answer.status, answer.json["code"]), (503, "no_address"), answer)
+        self.assertIn("network.subnet", answer.json["detail"])
+        self.client.want(204, "DELETE", f"/sandboxes/{made[0]['id']}")
+        again = until("its address has rested",
+                      lambda: (lambda answer: answer.json if answer.status == 201 else None)(
+                          self.client.call("POST", "/sandboxes", {"template": "busybox"})))
+        self.assertEqual(again["ip"], made[0]["ip"])
 
 
 if __name__ == "__main__":

@@ -35,11 +35,13 @@ Result<std::uint32_t> AddressParts::take(Clock::time_point now) {
     auto taken = part.pool.take(now);
     if (taken) return taken;
     subnets += (subnets.empty() ? "" : ", ") + to_string(part.subnet);
-    // Who may try again soonest says the most.
-    if (!error.transient || (taken.error().transient && taken.error().retry_after_sec < error.retry_after_sec))
-      error = taken.error();
+    const bool is_sooner = taken.error().transient && taken.error().retry_after_sec < error.retry_after_sec;
+    if (!error.transient || is_sooner) error = taken.error();
   }
+  if (subnets.empty()) return fail(std::move(error));
   error.subject = std::move(subnets);
+  error.reason = "all " + std::to_string(size()) + " addresses are taken";
+  if (error.transient) error.reason += " or were released less than " + std::to_string(rest_.count()) + " s ago";
   return fail(std::move(error));
 }
 
