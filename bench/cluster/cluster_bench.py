@@ -37,8 +37,8 @@ class All(Control):
     """With a node of its own."""
     role = "all"
 
-    def __init__(self, *args):
-        super().__init__(*args)
+    def __init__(self, *args, **more):
+        super().__init__(*args, **more)
         self.flags.append(f"--agent.node_id={OWN}")
 
 
