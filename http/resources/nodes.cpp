@@ -32,7 +32,8 @@ void put_pools(json::Writer& json, const std::vector<PoolState>& pools) {
 /// The warm pools of one owner, or of all, each summed over the nodes.
 std::vector<PoolState> pools_of(const Api& api, const std::optional<std::string>& owner) {
   std::map<std::string, PoolState> sums;
-  for (const auto& node : api.boards().nodes.all())
+  for (const auto& node : api.boards().nodes.all()) {
+    if (node->state == NodeState::lost) continue;
     for (const auto& pool : node->pools) {
       if (owner && pool.owner != *owner) continue;
       const auto [sum, first] = sums.try_emplace(template_key(pool.owner, pool.template_name), pool);
@@ -42,6 +43,7 @@ std::vector<PoolState> pools_of(const Api& api, const std::optional<std::string>
       sum->second.max_ready += pool.max_ready;
       if (sum->second.problem.empty()) sum->second.problem = pool.problem;
     }
+  }
   std::vector<PoolState> pools;
   for (auto& [key, sum] : sums) pools.push_back(std::move(sum));
   return pools;

@@ -35,6 +35,19 @@ TEST_CASE_METHOD(Resources, "pools are the admin's and their owner's to see", "[
   CHECK(hers.at("/pools/0/problem") == "the disk is full");
 }
 
+TEST_CASE_METHOD(Resources, "pools of a lost node are not counted", "[http][resources]") {
+  const PoolState pool{
+      .owner = "admin", .template_name = "web", .ready = 1, .min_ready = 2, .max_ready = 4, .problem = ""};
+  auto here = *boards->nodes.find("here");
+  here.pools.push_back(pool);
+  boards->nodes.publish("here", here);
+  auto lost = here;
+  lost.node_id = "away";
+  lost.state = NodeState::lost;
+  boards->nodes.publish("away", lost);
+  CHECK(get("/stats").text.find(R"({"template":"web","ready":1,"min_ready":2,"max_ready":4})") != std::string::npos);
+}
+
 TEST_CASE_METHOD(Resources, "a paused sandbox takes no processor and no memory, but its disk", "[http][resources]") {
   const auto used = [&](const char* what) {
     return get("/nodes/here").number_at("/resources/used/" + std::string(what));
