@@ -106,37 +106,6 @@ void end_given_up(Self self, const std::vector<std::string>& ids) {
   }
 }
 
-void admitted(Self self, const Admission& admission) {
-  auto& state = self->state;
-  spdlog::info("connected with the control plane, epoch {}", admission.epoch);
-  state.self_description.epoch = admission.epoch;
-  state.inbox = admission.inbox;
-  state.back_off = {};
-  self->monitor(*state.inbox);
-  end_given_up(self, admission.given_up);
-  self->send(self, beat_atom_v);
-  self->send(self, flush_atom_v);
-}
-
-void introduce(Self self, const NodeDoorActor& door, const std::string& challenge) {
-  auto& state = self->state;
-  auto proof = state.door.prove(challenge);
-  if (!proof) return failed(self, proof.error());
-  const auto& boards = *state.node.services->boards;
-  NodeHello hello = state.self_description;
-  auto runs = std::move(state.waiting.runs);
-  state.waiting = {};  // what is said now is newer
-  state.waiting.runs = std::move(runs);
-  hello.sandboxes = copies_of(boards.sandboxes);
-  hello.templates = copies_of(boards.templates);
-  hello.pools = copies_of(boards.pools);
-  for (const auto& kept : boards.kept_states.all()) hello.kept_states.push_back(saved_name(*kept));
-  state.face = self->spawn(node_face, state.node, state.fetchers, NewsFlushActor(NodeLinkActor(self)));
-  self->request(door, kHelloDeadline, hello_atom_v, std::move(hello), *state.face, std::move(*proof))
-      .then([self](const Admission& admission) { admitted(self, admission); },
-            [self](caf::error& error) { failed(self, from_caf(error, "join the control plane")); });
-}
-
 /// Beside the beats: a slow disk is no silence.
 void measure(Self self) {
   request_job(self, kMeasureDeadline,
@@ -167,6 +136,46 @@ void count_addresses(Self self) {
             if (self->state.inbox && runs_low(free, all)) self->send(*self->state.inbox, beat_atom_v, beat);
           },
           [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "count the node's addresses"))); });
+}
+
+void say_well(Self self) {
+  auto& state = self->state;
+  if (state.beats++ % kBeatsPerUsage == 0) measure(self);
+  count_addresses(self);
+  judge_readiness(*state.node.services, state.last_beat);
+  self->send(*state.inbox, beat_atom_v, state.last_beat);
+}
+
+void admitted(Self self, const Admission& admission) {
+  auto& state = self->state;
+  spdlog::info("connected with the control plane, epoch {}", admission.epoch);
+  state.self_description.epoch = admission.epoch;
+  state.inbox = admission.inbox;
+  state.back_off = {};
+  self->monitor(*state.inbox);
+  end_given_up(self, admission.given_up);
+  say_well(self);
+  if (!std::exchange(state.beating, true)) self->delayed_send(self, kNodeBeat, beat_atom_v);
+  self->send(self, flush_atom_v);
+}
+
+void introduce(Self self, const NodeDoorActor& door, const std::string& challenge) {
+  auto& state = self->state;
+  auto proof = state.door.prove(challenge);
+  if (!proof) return failed(self, proof.error());
+  const auto& boards = *state.node.services->boards;
+  NodeHello hello = state.self_description;
+  auto runs = std::move(state.waiting.runs);
+  state.waiting = {};  // what is said now is newer
+  state.waiting.runs = std::move(runs);
+  hello.sandboxes = copies_of(boards.sandboxes);
+  hello.templates = copies_of(boards.templates);
+  hello.pools = copies_of(boards.pools);
+  for (const auto& kept : boards.kept_states.all()) hello.kept_states.push_back(saved_name(*kept));
+  state.face = self->spawn(node_face, state.node, state.fetchers, NewsFlushActor(NodeLinkActor(self)));
+  self->request(door, kHelloDeadline, hello_atom_v, std::move(hello), *state.face, std::move(*proof))
+      .then([self](const Admission& admission) { admitted(self, admission); },
+            [self](caf::error& error) { failed(self, from_caf(error, "join the control plane")); });
 }
 
 void connect(Self self) {
@@ -236,12 +245,9 @@ NodeLinkActor::behavior_type node_link(Self self, Node node, Fetchers fetchers, 
         return caf::unit;
       },
       [self](beat_atom atom) {
-        auto& state = self->state;
-        if (!state.inbox) return;
-        if (state.beats++ % kBeatsPerUsage == 0) measure(self);
-        count_addresses(self);
-        judge_readiness(*state.node.services, state.last_beat);
-        self->send(*state.inbox, atom, state.last_beat);
+        self->state.beating = self->state.inbox.has_value();
+        if (!self->state.beating) return;
+        say_well(self);
         self->delayed_send(self, kNodeBeat, atom);
       },
   };

@@ -37,6 +37,7 @@ struct NodeLinkState {
   Board<RunRecord>::Watch runs;
   Board<PoolState>::Watch pools;
   std::uint64_t beats = 0;
+  bool beating = false;  ///< the next beat is on its way
   NodeBeat last_beat;
 };
 
