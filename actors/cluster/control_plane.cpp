@@ -75,6 +75,7 @@ Result<ControlPlane> start_control_plane(caf::actor_system& system, SharedContro
 }
 
 void stop_control_plane(caf::actor_system& system, ControlPlane& plane) {
+  if (!plane.nodes) return;
   {
     caf::scoped_actor self(system);
     self->send_exit(plane.nodes, caf::exit_reason::user_shutdown);

@@ -134,12 +134,28 @@ struct RunningNode {
   NodeMembership membership;
   std::unique_ptr<ArtifactPort> artifacts;
 
+  /// Once, if it was started.
   void stop(caf::actor_system& system, const std::string& mode) {
+    if (!node.sandboxes) return;
     stop_node(system, node, mode);
+    node = {};
     leave(system, membership);
     artifacts.reset();
     if (services->network) services->network->stop();
   }
+};
+
+/// Calls a function at the end of a scope, whichever way it is left: an actor system waits for actors that nobody ends.
+template <class Function>
+class AtEnd {
+public:
+  explicit AtEnd(Function function) : function_(std::move(function)) {}
+  AtEnd(const AtEnd&) = delete;
+  AtEnd& operator=(const AtEnd&) = delete;
+  ~AtEnd() { function_(); }
+
+private:
+  Function function_;
 };
 
 void add_routes(http::Router& router, http::Api& api) {
@@ -204,7 +220,18 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
     node.emplace();
     node->services = NANOBOX_TRY(set_up_services(loaded, store, NANOBOX_TRY(own_part(settings, *store))));
   }
+  ControlPlane plane;
+  std::optional<ClusterPort> port;
+  std::unique_ptr<JoinServer> joins;
   caf::actor_system system(config);
+  const auto stop = [&] {
+    joins.reset();
+    if (node) node->stop(system, settings.agent.on_shutdown);
+    if (port) caf::anon_send_exit(port->keeper, caf::exit_reason::user_shutdown);
+    port.reset();
+    stop_control_plane(system, plane);
+  };
+  const AtEnd at_end(stop);
   if (node) node->node = NANOBOX_TRY(start_node(system, node->services));
   auto control = std::make_shared<ControlServices>();
   control->version = kVersion;
@@ -213,7 +240,7 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
   control->snapshot_replicas = settings.cluster.snapshot_replicas;
   control->store = store;
   control->boards = std::make_shared<Boards>();
-  auto plane = NANOBOX_TRY(start_control_plane(system, control));
+  plane = NANOBOX_TRY(start_control_plane(system, control));
 
   http::Api api{.system = system,
                 .plane = plane,
@@ -224,8 +251,6 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
                 .idempotency = std::make_shared<http::Idempotency>(store),
                 .default_network_mode = settings.network.default_mode,
                 .embedded_images = embedded_images};
-  std::optional<ClusterPort> port;
-  std::unique_ptr<JoinServer> joins;
   const auto run = [&]() -> Result<void> {
     if (authority) {
       port = NANOBOX_TRY(open_cluster_port(system, plane, *settings.cluster.listen_addr, authority->certificate()));
@@ -253,12 +278,8 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
     return serve_api(loaded, api, signals);
   };
   const auto outcome = run();
-  joins.reset();
-  if (node) node->stop(system, settings.agent.on_shutdown);
-  if (port) caf::anon_send_exit(port->keeper, caf::exit_reason::user_shutdown);
-  port.reset();
   api.plane = {};
-  stop_control_plane(system, plane);
+  stop();
   api.idempotency.reset();
   if (!outcome) return fail(outcome.error());
   return 0;
@@ -286,6 +307,7 @@ Result<int> serve_node(LoadedSettings loaded, const RoleOptions& options, const 
   node.services = NANOBOX_TRY(
       set_up_services(loaded, NANOBOX_TRY(ControlStore::open(loaded.data_folder / "control.db")), place.part));
   caf::actor_system system(config);
+  const AtEnd at_end([&] { node.stop(system, loaded.settings.agent.on_shutdown); });
   node.node = NANOBOX_TRY(start_node(system, node.services));
   node.artifacts = NANOBOX_TRY(ArtifactPort::open({"0.0.0.0", 0}, node.services, identity));
   auto description = describe_node(*node.services, std::string(kVersion));
@@ -298,7 +320,6 @@ Result<int> serve_node(LoadedSettings loaded, const RoleOptions& options, const 
                               fetch_over_tls(identity, place.control.host));
   spdlog::info("node {} of the cluster of {}", node.services->node_id, to_string(place.control));
   wait_for_the_end(signals);
-  node.stop(system, loaded.settings.agent.on_shutdown);
   return 0;
 }
 
