@@ -37,6 +37,13 @@ Error port_error(const ListenAddress& address, std::string reason) {
           .mend = "use another [cluster] listen_addr"};
 }
 
+/// CAF keeps the port of an actor that has ended.
+void close_port(Self self) {
+  // caf::openssl::unpublish does not compile.
+  caf::anon_send(self->system().openssl_manager().actor_handle(), caf::unpublish_atom_v, self->state.door.address(),
+                 self->state.address.port);
+}
+
 Result<std::uint16_t> open_door(Self self) {
   auto& state = self->state;
   state.door = state.make();
@@ -59,13 +66,12 @@ KeeperActor::behavior_type door_keeper(Self self, std::function<NodeDoorActor()>
   self->set_down_handler([self](const caf::down_msg& down) {
     if (down.source != self->state.door) return;
     spdlog::warn("the cluster's door was ended ({}); it is opened again", self->system().render(down.reason));
+    close_port(self);
     self->send(self, retry_atom_v);
   });
   self->set_exit_handler([self](const caf::exit_msg& exit) {
     if (self->state.door) {
-      // caf::openssl::unpublish does not compile.
-      caf::anon_send(self->system().openssl_manager().actor_handle(), caf::unpublish_atom_v, self->state.door.address(),
-                     self->state.address.port);
+      close_port(self);
       self->send_exit(self->state.door, exit.reason);
     }
     self->quit(exit.reason);
@@ -76,6 +82,8 @@ KeeperActor::behavior_type door_keeper(Self self, std::function<NodeDoorActor()>
         if (auto opened = open_door(self); !opened) {
           spdlog::error("{}", describe(opened.error()));
           self->delayed_send(self, kReopen, atom);
+        } else {
+          spdlog::info("the cluster's door is open again");
         }
       },
   };
@@ -101,6 +109,11 @@ void use_network(ActorSystemConfig& config, const TlsFiles& files) {
   config.set("middleman.enable-automatic-connections", false);
   config.set("middleman.heartbeat-interval", caf::timespan{std::chrono::milliseconds(500)});
   config.set("middleman.connection-timeout", caf::timespan{std::chrono::seconds(3)});
+}
+
+void refuse_services(caf::actor_system& system) {
+  system.registry().erase(caf::atom("SpawnServ"));
+  system.registry().erase(caf::atom("ConfigServ"));
 }
 
 Result<ClusterPort> open_cluster_port(caf::actor_system& system, const ControlPlane& plane,

@@ -20,6 +20,9 @@ Result<TlsFiles> write_tls_files(const NodeIdentity& identity, const std::filesy
 /// CAF's settings of a process that talks to others: mutual TLS, a peer that is silent for 3 s is gone.
 void use_network(ActorSystemConfig& config, const TlsFiles& files);
 
+/// Takes from peers what CAF serves them by name: spawning actors here, and a table that they may fill.
+void refuse_services(caf::actor_system& system);
+
 /// Opens the control plane's door at that address, and again whenever somebody has ended it.
 /// @returns the address with its port @errors io_failed: it is taken
 struct ClusterPort {

@@ -19,10 +19,14 @@ void fields(F& f, T& x) {
 
 namespace {
 
+/// One thing is small; what a fork answers are many.
+template <class T>
+constexpr std::size_t kRecordMax = std::is_same_v<T, Forked> ? kRecordTextMax : std::size_t{4} << 20;
+
 template <class T>
 caf::error save(caf::serializer& sink, const T& x) {
   auto text = write_fields(x);
-  if (text.size() > kRecordTextMax) return unreadable("a record is too large");
+  if (text.size() > kRecordMax<T>) return unreadable("a record is too large");
   return sink(text);
 }
 
@@ -30,6 +34,7 @@ template <class T>
 caf::error load(caf::deserializer& source, T& x) {
   std::string text;
   if (auto error = source(text)) return error;
+  if (text.size() > kRecordMax<T>) return unreadable("a record is too large");
   auto read = read_fields<T>(text);
   if (!read) return unreadable("no such record");
   x = std::move(*read);

@@ -224,6 +224,7 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
   std::optional<ClusterPort> port;
   std::unique_ptr<JoinServer> joins;
   caf::actor_system system(config);
+  if (authority) refuse_services(system);
   const auto stop = [&] {
     joins.reset();
     if (node) node->stop(system, settings.agent.on_shutdown);
@@ -307,6 +308,7 @@ Result<int> serve_node(LoadedSettings loaded, const RoleOptions& options, const 
   node.services = NANOBOX_TRY(
       set_up_services(loaded, NANOBOX_TRY(ControlStore::open(loaded.data_folder / "control.db")), place.part));
   caf::actor_system system(config);
+  refuse_services(system);
   const AtEnd at_end([&] { node.stop(system, loaded.settings.agent.on_shutdown); });
   node.node = NANOBOX_TRY(start_node(system, node.services));
   node.artifacts = NANOBOX_TRY(ArtifactPort::open({"0.0.0.0", 0}, node.services, identity));
