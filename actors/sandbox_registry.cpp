@@ -106,6 +106,14 @@ void boot_cold(Self self, BootRequest request, SandboxPromise promise) {
              [promise](Result<Sandbox> booted) { deliver_result(promise, std::move(booted)); });
 }
 
+Error was_cancelled(const std::string& id) {
+  return {.code = ErrorCode::cancelled,
+          .attempted = "create sandbox",
+          .subject = id,
+          .reason = "it was cancelled",
+          .mend = ""};
+}
+
 /// From the snapshot, if there is one, else cold; `way` may insist.
 void boot(Self self, BootRequest request, SandboxPromise promise) {
   const auto way = request.way;
@@ -150,6 +158,11 @@ void boot(Self self, BootRequest request, SandboxPromise promise) {
 /// A VM of the pool became the sandbox.
 void taken_from_pool(Self self, Sandbox sandbox, SandboxPromise promise) {
   auto& state = self->state;
+  if (auto taking = state.taking.extract(sandbox.id); !taking.empty() && taking.mapped().cancelled) {
+    promise.deliver(to_caf(was_cancelled(sandbox.id)));
+    state.removing[sandbox.id] = std::move(taking.mapped().removers);
+    return end_sandbox(self, sandbox.id);
+  }
   sandbox.status = SandboxStatus::running;
   sandbox.expires_at = wall_now() + std::chrono::seconds(sandbox.timeout_sec);
   if (auto stored = store_sandbox(self, sandbox); !stored) spdlog::error("{}", describe(stored.error()));
@@ -194,10 +207,17 @@ caf::result<Sandbox> create(Self self, BootRequest request) {
     return promise;
   }
   wanted.sandbox.boot_path = "pool";
+  state.taking[request.sandbox.id];
   self->request(state.pool, kPoolDeadline, take_atom_v, wanted)
       .then([self, promise, held = hold_snapshot(*state.services, **entry)](
                 Sandbox& taken) { taken_from_pool(self, std::move(taken), promise); },
             [self, promise, request, way](caf::error& error) mutable {
+              auto taking = self->state.taking.extract(request.sandbox.id);
+              if (!taking.empty() && taking.mapped().cancelled) {
+                promise.deliver(to_caf(was_cancelled(request.sandbox.id)));
+                for (auto& remover : taking.mapped().removers) deliver_done(remover);
+                return end_draining(self);
+              }
               if (way == BootWay::pool)
                 promise.deliver(error);
               else
@@ -220,11 +240,8 @@ void boot_over(Self self, const RunRecord& run, Sandbox sandbox) {
   auto booting = std::move(found->second);
   state.booting.erase(found);
   if (run.status != RunStatus::succeeded) {
-    const auto error = run.error.value_or(Error{.code = ErrorCode::cancelled,
-                                                .attempted = "create sandbox",
-                                                .subject = run.subject,
-                                                .reason = "it was cancelled",
-                                                .mend = ""});
+    // Another failure would have it tried otherwise.
+    const auto error = booting.cancelled ? was_cancelled(run.subject) : run.error.value_or(was_cancelled(run.subject));
     if (booting.resumes) {
       rest_again(self, booting.request.sandbox);
     } else {
@@ -288,11 +305,17 @@ void run_died(Self self, const caf::down_msg& down) {
 
 caf::result<void> remove(Self self, const std::string& id) {
   auto& state = self->state;
+  if (const auto taking = state.taking.find(id); taking != state.taking.end()) {
+    taking->second.cancelled = true;
+    taking->second.removers.push_back(self->make_response_promise<void>());
+    return taking->second.removers.back();
+  }
   const auto booting = state.booting.find(id);
   if (booting == state.booting.end() && !state.services->boards->sandboxes.find(id)) return to_caf(sandbox_missing(id));
   auto promise = self->make_response_promise<void>();
   if (booting != state.booting.end()) {
     booting->second.removers.push_back(promise);
+    booting->second.cancelled = true;
     self->send(booting->second.run, cancel_atom_v);
     return promise;
   }
@@ -558,8 +581,12 @@ SandboxRegistryActor::behavior_type sandbox_registry(Self self, SharedServices s
   return {
       [self](create_atom, const BootRequest& request) { return create(self, request); },
       [self](cancel_atom, const std::string& id) {
+        if (const auto taking = self->state.taking.find(id); taking != self->state.taking.end())
+          taking->second.cancelled = true;
         const auto booting = self->state.booting.find(id);
-        if (booting != self->state.booting.end()) self->send(booting->second.run, cancel_atom_v);
+        if (booting == self->state.booting.end()) return;
+        booting->second.cancelled = true;
+        self->send(booting->second.run, cancel_atom_v);
       },
       [self](remove_atom, const std::string& id) { return remove(self, id); },
       [self](keep_atom, const std::string& id, std::uint32_t timeout_sec) { return keepalive(self, id, timeout_sec); },

@@ -28,8 +28,15 @@ struct SandboxRegistryState {
     std::function<void(Result<Sandbox>)> done;
     std::vector<caf::typed_response_promise<void>> removers;  ///< asked to remove it meanwhile
     bool resumes = false;                                     ///< what fails is paused again
+    bool cancelled = false;
   };
   std::map<std::string, Booting> booting;
+  /// Asked of the pool, by sandbox id.
+  struct Taking {
+    bool cancelled = false;
+    std::vector<caf::typed_response_promise<void>> removers;
+  };
+  std::map<std::string, Taking> taking;
   std::map<std::string, std::vector<caf::typed_response_promise<void>>> removing;
   /// Sandboxes that are being saved, and what is to be done with each of them afterwards, in order.
   std::map<std::string, std::deque<std::function<void()>>> saving;

@@ -53,14 +53,31 @@ caf::result<Sandbox> create(Self self, const SandboxOrder& wanted) {
   if (wanted.offers.empty())
     return order<Sandbox>(self, self->state.node.sandboxes, kOrderDeadline, create_atom_v, std::move(request));
   auto promise = self->make_response_promise<Sandbox>();
+  const auto id = wanted.sandbox.id;
+  self->state.fetching.emplace(id, promise);
   self->request(self->state.fetchers.templates, kFetchDeadline, fetch_atom_v, wanted.offers.front())
       .then(
-          [self, promise, request = std::move(request)](const std::string& fetched) mutable {
+          [self, id, promise, request = std::move(request)](const std::string& fetched) mutable {
+            if (self->state.fetching.erase(id) == 0) return;  // it was cancelled
             if (!fetched.empty()) request.placement += (request.placement.empty() ? "" : "; ") + fetched;
             ask<Sandbox>(self, promise, self->state.node.sandboxes, kOrderDeadline, create_atom_v, std::move(request));
           },
-          [self, promise](caf::error& error) { answer(self, promise, error); });
+          [self, id, promise](caf::error& error) {
+            if (self->state.fetching.erase(id) != 0) answer(self, promise, error);
+          });
   return promise;
+}
+
+/// One that waits for its template is not made. @returns whether it is such a one
+bool stop_waiting(Self self, const std::string& id) {
+  auto waiting = self->state.fetching.extract(id);
+  if (waiting.empty()) return false;
+  waiting.mapped().deliver(to_caf({.code = ErrorCode::cancelled,
+                                   .attempted = "create sandbox",
+                                   .subject = id,
+                                   .reason = "it was cancelled while its template was fetched",
+                                   .mend = ""}));
+  return true;
 }
 
 }  // namespace
@@ -74,8 +91,11 @@ NodeFaceActor::behavior_type node_face(Self self, Node node, Fetchers fetchers, 
   const auto& guests = state.node.node_agent;
   const auto& templates = state.node.templates;
   return {
-      [self, &sandboxes](cancel_atom atom, const std::string& id) { self->send(sandboxes, atom, id); },
-      [self, &sandboxes](remove_atom atom, const std::string& id) {
+      [self, &sandboxes](cancel_atom atom, const std::string& id) {
+        if (!stop_waiting(self, id)) self->send(sandboxes, atom, id);
+      },
+      [self, &sandboxes](remove_atom atom, const std::string& id) -> caf::result<void> {
+        if (stop_waiting(self, id)) return caf::unit;
         return order<void>(self, sandboxes, kOrderDeadline, atom, id);
       },
       [self, &sandboxes](keep_atom atom, const std::string& id, std::uint32_t timeout_sec) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <map>
+
 #include "actors/cluster/concerns.hpp"
 #include "actors/node.hpp"
 
@@ -10,6 +12,7 @@ struct NodeFaceState {
   Node node;
   Fetchers fetchers;
   NewsFlushActor link;
+  std::map<std::string, caf::typed_response_promise<Sandbox>> fetching;  ///< wait for their template, by sandbox id
 };
 
 /// Hands a control plane's orders on to the node's own actors. What an order changed is told before its answer. One a
