@@ -17,6 +17,8 @@ struct ControlServices {
   std::uint64_t snapshot_replicas = 0;  ///< copies of each paused sandbox' state that other nodes are to have
   std::shared_ptr<RecordStore> store;
   std::shared_ptr<Boards> boards;  ///< of the whole cluster
+  /// By template_key: the node that was asked to make its next version, until it says that it does.
+  std::shared_ptr<Board<std::string>> template_makers = std::make_shared<Board<std::string>>();
 };
 using SharedControl = std::shared_ptr<const ControlServices>;
 

@@ -34,6 +34,7 @@ Amounts share_of(const Sandbox& sandbox) {
 void forget(Self self, const std::string& id) {
   auto& state = self->state;
   state.view.release(id);
+  state.children_due.erase(id);
   state.control->boards->sandboxes.erase(id);
   drop_copies(self, id);
   if (state.sandboxes.erase(id) != 0) flush_soon(self, id);
@@ -42,6 +43,29 @@ void forget(Self self, const std::string& id) {
     state.gone.erase(state.gone_order.front());
     state.gone_order.pop_front();
   }
+}
+
+/// Whether it is a child that the node was asked to make, which is due no more then.
+bool take_due_child(Self self, const std::string& node_id, const Sandbox& sandbox) {
+  auto& state = self->state;
+  const auto parent = state.sandboxes.find(sandbox.parent);
+  const auto due = state.children_due.find(sandbox.parent);
+  if (due == state.children_due.end() || parent == state.sandboxes.end() || parent->second.owner != sandbox.owner)
+    return false;
+  auto& of_node = due->second[node_id];
+  if (of_node == 0) return false;
+  --of_node;
+  return true;
+}
+
+/// Nobody waits for it any more, and its node may have it, or be about to.
+void give_up(Self self, const std::string& id, const std::string& node_id) {
+  leave_behind(self, node_id, id);
+  forget(self, id);
+  (void)flush(self);  // nobody else would know that its node has yet to end it
+  const auto& nodes = self->state.nodes;
+  if (const auto node = nodes.find(node_id); node != nodes.end() && node->second.connected)
+    end_on(self, node->second, id);
 }
 
 // --- Nodes
@@ -91,6 +115,7 @@ std::vector<std::string> arrived(Self self, const NodeStatus& status, const Node
   node.status = status;
   node.session = session;
   node.connected = true;
+  self->monitor(session);
   self->send(session, start_atom_v, NewsSinkActor(SandboxDirectoryActor(self)), false);
   node.templates.clear();
   for (const auto& entry : templates) node.templates[template_key(entry.owner, entry.name)] = entry;
@@ -100,13 +125,9 @@ std::vector<std::string> arrived(Self self, const NodeStatus& status, const Node
   for (auto& sandbox : sandboxes) {
     there.insert(sandbox.id);
     sandbox.node_id = status.node_id;
-    if (!is_its_own(self, status.node_id, sandbox.id)) {
-      to_end.push_back(sandbox.id);
-      continue;
-    }
     // Its revision may be lower than what we know where the node lost its latest writes: the node is right.
-    state.sandboxes.erase(sandbox.id);
-    take(self, sandbox);
+    if (is_its_own(self, status.node_id, sandbox.id)) state.sandboxes.at(sandbox.id).revision = 0;
+    if (!take_word(self, status.node_id, sandbox)) to_end.push_back(sandbox.id);
   }
   // What it was told to end and does not have any more needs no further telling.
   std::vector<std::string> ended;
@@ -145,10 +166,7 @@ void take_news(Self self, const std::string& node_id, std::uint64_t epoch, NodeN
   auto& node = found->second;
   for (auto& sandbox : news.sandboxes) {
     sandbox.node_id = node_id;
-    if (is_its_own(self, node_id, sandbox.id))
-      take(self, sandbox);
-    else if (sandbox.status == SandboxStatus::running)
-      end_on(self, node, sandbox.id);
+    if (!take_word(self, node_id, sandbox) && sandbox.status == SandboxStatus::running) end_on(self, node, sandbox.id);
   }
   for (const auto& id : news.gone_sandboxes) {
     ended_there(self, node_id, id);
@@ -231,12 +249,47 @@ bool may_work_elsewhere(const Error& error) {
   }
 }
 
-void create_failed(Self self, const std::string& id, Error error) {
+Error cancelled(const std::string& id) {
+  return {.code = ErrorCode::cancelled,
+          .attempted = "create sandbox",
+          .subject = id,
+          .reason = "it was cancelled",
+          .mend = ""};
+}
+
+/// @param left_on  a node that may have made it all the same, or is about to; empty: none
+void create_failed(Self self, const std::string& id, Error error, const std::string& left_on = {}) {
   auto creating = self->state.creating.extract(id);
   if (creating.empty()) return;
-  forget(self, id);
+  if (left_on.empty())
+    forget(self, id);
+  else
+    give_up(self, id, left_on);
   if (self->state.left_with.contains(id)) (void)flush(self);  // nobody else would know that it is to end
-  creating.mapped().promise.deliver(to_caf(creating.mapped().first_error.value_or(std::move(error))));
+  auto& over = creating.mapped();
+  over.question.fail(over.cancelled ? cancelled(id) : over.first_error.value_or(std::move(error)));
+  for (auto& remover : over.removers) remover.answer();
+}
+
+/// It was made although nobody wants it any more.
+void end_unwanted(Self self, const std::string& id, const Node& node) {
+  const auto ended = [self, id, node_id = node.status.node_id](bool is_gone) {
+    create_failed(self, id, cancelled(id), is_gone ? "" : node_id);
+  };
+  self->request(node.session, kShort, remove_atom_v, id)
+      .then([ended] { ended(true); },
+            [ended](caf::error& error) {
+              ended(from_caf(error, "end a cancelled sandbox").code == ErrorCode::sandbox_not_found);
+            });
+}
+
+/// Its node stops making it, if it can yet.
+void cancel(Self self, const std::string& id) {
+  auto& state = self->state;
+  auto& creating = state.creating.at(id);
+  creating.cancelled = true;
+  const auto node = state.nodes.find(creating.request.sandbox.node_id);
+  if (node != state.nodes.end() && node->second.connected) self->send(node->second.session, cancel_atom_v, id);
 }
 
 /// Which version of the template the node has yet to get, and from whom.
@@ -314,12 +367,16 @@ void try_create(Self self, const std::string& id) {
             const auto found = state.creating.find(id);
             if (found == state.creating.end()) return;
             if (made.id != id || made.owner != found->second.request.sandbox.owner)
-              return create_failed(self, id, broken_word(node_id));
+              return create_failed(self, id, broken_word(node_id), node_id);
+            const auto node = state.nodes.find(node_id);
+            if (found->second.cancelled && node != state.nodes.end() && node->second.connected)
+              return end_unwanted(self, id, node->second);
+            if (found->second.cancelled) return create_failed(self, id, cancelled(id), node_id);
             auto creating = state.creating.extract(id);
             made.node_id = node_id;
             (void)state.view.confirm(id);
             take(self, made);
-            creating.mapped().promise.deliver(std::move(made));
+            creating.mapped().question.answer(std::move(made));
           },
           [self, id, node_id = *chosen](caf::error& failed) {
             auto& state = self->state;
@@ -333,24 +390,26 @@ void try_create(Self self, const std::string& id) {
             auto& creating = found->second;
             creating.failed_on.push_back(node_id);
             // Nobody knows whether it made it: it may yet do so, when we have forgotten that it was asked.
-            if (error.code == ErrorCode::node_lost || !node_of(self, creating.request.sandbox))
-              leave_behind(self, node_id, id);
+            const auto* node = node_of(self, creating.request.sandbox);
+            const bool may_have_it = says_nothing_of_it(error) || node == nullptr;
             if (!creating.first_error) creating.first_error = error;
             if (creating.cancelled || creating.failed_on.size() >= kAttempts || !may_work_elsewhere(error) ||
                 state.nodes.size() < 2)
-              return create_failed(self, id, error);
+              return create_failed(self, id, error, may_have_it ? node_id : "");
+            if (may_have_it) leave_behind(self, node_id, id);
+            if (may_have_it && node) end_on(self, *node, id);
             spdlog::warn("sandbox {}: node {} did not make it ({}); another is tried", id, node_id, describe(error));
             try_create(self, id);
           });
 }
 
 caf::result<Sandbox> create(Self self, const BootRequest& request) {
-  auto promise = self->make_response_promise<Sandbox>();
+  const Question<Sandbox> question(*self->state.questions, self->make_response_promise<Sandbox>());
   const auto id = request.sandbox.id;
-  self->state.creating.emplace(id,
-                               Creating{.request = request, .promise = promise, .failed_on = {}, .first_error = {}});
+  self->state.creating.emplace(
+      id, Creating{.request = request, .question = question, .failed_on = {}, .first_error = {}, .removers = {}});
   try_create(self, id);
-  return promise;
+  return question.promise();
 }
 
 caf::result<std::string> explain(Self self, const BootRequest& request) {
@@ -363,26 +422,28 @@ caf::result<std::string> explain(Self self, const BootRequest& request) {
 
 // --- What is done to sandboxes that are there
 
-/// Has its node do it; `then` takes the answer before the asker gets it.
-template <class T, class Then, class... Message>
-caf::result<T> hand_on(Self self, const std::string& id, const std::string& attempted, Then then,
+/// Has its node do it; `then` takes the answer before the asker gets it, `otherwise` why there is none.
+template <class T, class Then, class Otherwise, class... Message>
+caf::result<T> hand_on(Self self, const std::string& id, const std::string& attempted, Then then, Otherwise otherwise,
                        const Message&... message) {
   auto& state = self->state;
   const auto sandbox = state.sandboxes.find(id);
   if (sandbox == state.sandboxes.end()) return to_caf(missing_sandbox(id));
   const auto* node = node_of(self, sandbox->second);
   if (!node) return to_caf(out_of_reach(self, sandbox->second));
-  auto promise = self->make_response_promise<T>();
+  Question<T> question(*state.questions, self->make_response_promise<T>());
   self->request(node->session, kCopyDeadline, message...)
       .then(
-          [promise, then](T& answer) mutable {
+          [question, then](T& answer) mutable {
             then(answer);
-            promise.deliver(std::move(answer));
+            question.answer(std::move(answer));
           },
-          [self, id, promise, attempted](caf::error& error) mutable {
-            promise.deliver(to_caf(told_of_loss(self, id, from_caf(error, attempted))));
+          [self, id, question, attempted, otherwise](caf::error& failed) mutable {
+            const auto error = told_of_loss(self, id, from_caf(failed, attempted));
+            otherwise(error);
+            question.fail(error);
           });
-  return promise;
+  return question.promise();
 }
 
 template <class... Message>
@@ -397,7 +458,7 @@ caf::result<Sandbox> change(Self self, const std::string& id, const std::string&
         changed.node_id = node_id;
         if (changed.id == id && is_its_own(self, node_id, id)) take(self, changed);
       },
-      message...);
+      [](const Error&) {}, message...);
 }
 
 /// Into a group only where the sandbox reaches it.
@@ -434,30 +495,52 @@ caf::result<Template> snapshot(Self self, const std::string& id, snapshot_atom a
                    .subject = name,
                    .reason = "there is a template of that name",
                    .mend = "use another name, or delete it first"});
+  if (sandbox == state.sandboxes.end()) return to_caf(missing_sandbox(id));
+  const auto key = template_key(sandbox->second.owner, name);
+  state.control->template_makers->publish(key, sandbox->second.node_id);
   return hand_on<Template>(
-      self, id, "make a template of the sandbox", [](Template&) {}, atom, id, name);
+      self, id, "make a template of the sandbox", [](Template&) {},
+      [makers = state.control->template_makers, key](const Error& error) {
+        if (!says_nothing_of_it(error)) makers->erase(key);
+      },
+      atom, id, name);
 }
 
 caf::result<void> remove(Self self, const std::string& id) {
   auto& state = self->state;
+  if (const auto creating = state.creating.find(id); creating != state.creating.end()) {
+    const Question<void> question(*state.questions, self->make_response_promise<void>());
+    creating->second.removers.push_back(question);
+    cancel(self, id);
+    return question.promise();
+  }
   const auto sandbox = state.sandboxes.find(id);
   if (sandbox == state.sandboxes.end()) return to_caf(missing_sandbox(id));
+  const auto node_id = sandbox->second.node_id;
   const auto* node = node_of(self, sandbox->second);
   if (!node) {
-    leave_behind(self, sandbox->second.node_id, id);
-    forget(self, id);
-    (void)flush(self);  // nobody else would know that its node has yet to end it
+    give_up(self, id, node_id);
     return caf::unit;
   }
-  auto promise = self->make_response_promise<void>();
+  Question<void> question(*state.questions, self->make_response_promise<void>());
   self->request(node->session, kShort, remove_atom_v, id)
       .then(
-          [self, id, promise] {
+          [self, id, question]() mutable {
             forget(self, id);
-            deliver_done(promise);
+            question.answer();
           },
-          [promise](caf::error& error) mutable { promise.deliver(std::move(error)); });
-  return promise;
+          [self, id, node_id, question](caf::error& failed) mutable {
+            const auto error = from_caf(failed, "end the sandbox");
+            const bool is_known = self->state.sandboxes.contains(id);
+            if (is_known && error.code == ErrorCode::sandbox_not_found)
+              forget(self, id);
+            else if (is_known && error.code == ErrorCode::node_lost)
+              give_up(self, id, node_id);
+            else
+              return question.fail(error);
+            question.answer();
+          });
+  return question.promise();
 }
 
 Result<void> load(Self self) {
@@ -476,6 +559,10 @@ Result<void> load(Self self) {
                                   .nodes = {placed->copies.begin(), placed->copies.end()}};
     show(self, placed->sandbox);
   }
+  // What a former directory showed and did not store is told anew by its nodes, or ended there.
+  auto& board = state.control->boards->sandboxes;
+  for (const auto& shown : board.all())
+    if (!state.sandboxes.contains(shown->id)) board.erase(shown->id);
   return {};
 }
 
@@ -612,7 +699,39 @@ bool is_its_own(Self self, const std::string& node_id, const std::string& id) {
   if (const auto left = state.left_with.find(id); left != state.left_with.end() && left->second.contains(node_id))
     return false;
   const auto known = state.sandboxes.find(id);
-  return known == state.sandboxes.end() || known->second.node_id == node_id;
+  return known != state.sandboxes.end() && known->second.node_id == node_id;
+}
+
+bool says_nothing_of_it(const Error& error) {
+  return error.code == ErrorCode::deadline_exceeded || error.code == ErrorCode::node_lost;
+}
+
+void expect_children(Self self, const std::string& node_id, const std::string& parent, std::uint32_t count) {
+  self->state.children_due[parent][node_id] += count;
+}
+
+void children_failed(Self self, const std::string& node_id, const std::string& parent, std::uint32_t count,
+                     const Error& error) {
+  const auto due = self->state.children_due.find(parent);
+  if (due == self->state.children_due.end() || says_nothing_of_it(error)) return;
+  auto& of_node = due->second[node_id];
+  of_node -= std::min(of_node, count);
+}
+
+bool take_word(Self self, const std::string& node_id, const Sandbox& sandbox) {
+  auto& state = self->state;
+  if (is_its_own(self, node_id, sandbox.id)) {
+    if (state.sandboxes.at(sandbox.id).owner != sandbox.owner) return false;
+    take(self, sandbox);
+    return true;
+  }
+  const auto left = state.left_with.find(sandbox.id);
+  if (state.sandboxes.contains(sandbox.id) || state.gone.contains(sandbox.id) ||
+      (left != state.left_with.end() && left->second.contains(node_id)))
+    return false;
+  if (!take_due_child(self, node_id, sandbox) && node_id != state.control->local_node_id) return false;
+  take(self, sandbox);
+  return true;
 }
 
 void leave_behind(Self self, const std::string& node_id, const std::string& id) {
@@ -647,16 +766,18 @@ SandboxDirectoryActor::behavior_type sandbox_directory(Self self, SharedControl 
   std::uint64_t seed = 0;
   fill_random(std::as_writable_bytes(std::span(&seed, 1)));
   state.random = RandomBits(seed);
+  state.questions.emplace(self, directory_died("sandbox_directory"));
+  // A session says its end to the registry; one that was killed, or whose registry died, says nothing.
+  self->set_down_handler([self](const caf::down_msg& down) {
+    for (const auto& [node_id, node] : self->state.nodes)
+      if (node.connected && node.session.address() == down.source)
+        return departed(self, std::string(node_id), node.status.epoch, "its connection was ended");
+  });
   if (auto loaded = load(self); !loaded) spdlog::error("{}", describe(loaded.error()));
   self->delayed_send(self, kNodeBeat, tick_atom_v);
   return {
       [self](cancel_atom, const std::string& id) {
-        auto& state = self->state;
-        const auto creating = state.creating.find(id);
-        if (creating == state.creating.end()) return;
-        creating->second.cancelled = true;
-        const auto node = state.nodes.find(creating->second.request.sandbox.node_id);
-        if (node != state.nodes.end() && node->second.connected) self->send(node->second.session, cancel_atom_v, id);
+        if (self->state.creating.contains(id)) cancel(self, id);
       },
       [self](remove_atom, const std::string& id) { return remove(self, id); },
       [self](keep_atom atom, const std::string& id, std::uint32_t timeout_sec) {

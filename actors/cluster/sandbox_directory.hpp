@@ -3,10 +3,12 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "actors/cluster/concerns.hpp"
 #include "actors/cluster/control_services.hpp"
+#include "actors/cluster/open_questions.hpp"
 #include "pipeline/cluster/placement/cluster_view.hpp"
 #include "pipeline/cluster/placement/random_bits.hpp"
 
@@ -30,10 +32,11 @@ struct SandboxDirectoryState {
   std::map<std::string, Sandbox> sandboxes;
   struct Creating {
     BootRequest request;
-    caf::typed_response_promise<Sandbox> promise;
+    Question<Sandbox> question;
     std::vector<std::string> failed_on;
     std::optional<Error> first_error;
     bool cancelled = false;
+    std::vector<Question<void>> removers;  ///< asked to remove it meanwhile
   };
   std::map<std::string, Creating> creating;
   /// Ids that are no more. A late word of a node does not bring them back; ids are never used twice.
@@ -51,7 +54,10 @@ struct SandboxDirectoryState {
   std::size_t copying = 0;               ///< copies on their way
   std::set<std::string> unadopted;       ///< sandboxes that were given to a node which has yet to take them over
   std::set<std::string> exported;        ///< saved states of forks that are on their way to other nodes
-  std::set<std::string> unsaved;         ///< ids whose record in the store is older than what is here
+  /// By parent and node: how many children the node was asked for and has not told of yet.
+  std::map<std::string, std::map<std::string, std::uint32_t>> children_due;
+  std::optional<OpenQuestions> questions;
+  std::set<std::string> unsaved;  ///< ids whose record in the store is older than what is here
   bool flushing = false;
 };
 

@@ -25,8 +25,19 @@ const SandboxDirectoryState::Node* node_of(SandboxDirectorySelf self, const Sand
 Error out_of_reach(SandboxDirectorySelf self, const Sandbox& sandbox);
 /// A node's failure, told as the loss of the node where it is that.
 Error told_of_loss(SandboxDirectorySelf self, const std::string& id, Error error);
-/// Whether a node's word on that sandbox counts: it is there as far as we know, or nobody else has it.
+/// Whether a node's word on that sandbox counts: it was put there.
 bool is_its_own(SandboxDirectorySelf self, const std::string& node_id, const std::string& id);
+/// Takes what a node says of a sandbox that is its own, or one that it may well have: a child that was asked for, and
+/// whatever this process' own node has. @returns whether its word counts
+bool take_word(SandboxDirectorySelf self, const std::string& node_id, const Sandbox& sandbox);
+/// That node is asked for so many children of the parent; they are its own once it tells of them.
+void expect_children(SandboxDirectorySelf self, const std::string& node_id, const std::string& parent,
+                     std::uint32_t count);
+/// It made none of them, unless the error says nothing of that.
+void children_failed(SandboxDirectorySelf self, const std::string& node_id, const std::string& parent,
+                     std::uint32_t count, const Error& error);
+/// Whether the node may have done what it was asked, or still be at it.
+bool says_nothing_of_it(const Error& error);
 /// What that node may have of the sandbox is to end, whenever the node is back; the store is to know it.
 void leave_behind(SandboxDirectorySelf self, const std::string& node_id, const std::string& id);
 /// The node has nothing of it any more.

@@ -12,14 +12,14 @@ namespace nanobox {
 namespace {
 
 using Self = SandboxDirectorySelf;
-using SandboxPromise = caf::typed_response_promise<Sandbox>;
-using ForkPromise = caf::typed_response_promise<Forked>;
+using SandboxQuestion = Question<Sandbox>;
+using ForkQuestion = Question<Forked>;
 
 constexpr std::chrono::minutes kFetchDeadline{61};
 constexpr std::chrono::seconds kShort{100};
 
 /// Its node resumes it. From here on a copy elsewhere is older than what the node may have.
-void resume_there(Self self, const std::string& id, SandboxPromise promise) {
+void resume_there(Self self, const std::string& id, SandboxQuestion question) {
   auto& state = self->state;
   auto& sandbox = state.sandboxes.at(id);
   const auto before = sandbox;
@@ -30,17 +30,17 @@ void resume_there(Self self, const std::string& id, SandboxPromise promise) {
     if (auto flushed = flush(self); !flushed) {
       sandbox = before;
       show(self, sandbox);
-      return deliver_result<Sandbox>(promise, fail(flushed.error()));
+      return question.fail(flushed.error());
     }
   }
   self->request(state.nodes.at(sandbox.node_id).session, kCopyDeadline, resume_atom_v, id)
       .then(
-          [self, id, node_id = sandbox.node_id, promise](Sandbox& resumed) mutable {
+          [self, id, node_id = sandbox.node_id, question](Sandbox& resumed) mutable {
             resumed.node_id = node_id;
             if (resumed.id == id && is_its_own(self, node_id, id)) take(self, resumed);
-            promise.deliver(std::move(resumed));
+            question.answer(std::move(resumed));
           },
-          [self, id, before, promise](caf::error& failed) mutable {
+          [self, id, before, question](caf::error& failed) mutable {
             const auto error = told_of_loss(self, id, from_caf(failed, "resume the sandbox"));
             const auto now = self->state.sandboxes.find(id);
             // A node that is lost may have resumed it; any other says how it is.
@@ -50,7 +50,7 @@ void resume_there(Self self, const std::string& id, SandboxPromise promise) {
               show(self, now->second);
               flush_soon(self, id);
             }
-            promise.deliver(to_caf(error));
+            question.fail(error);
           });
 }
 
@@ -93,14 +93,13 @@ void hand_over(Self self, const std::string& id, const std::string& to, Then the
 }
 
 /// Where it is handed over first, or once more.
-void resume_handed_over(Self self, const std::string& id, const std::string& to, SandboxPromise promise) {
-  hand_over(self, id, to, [self, id, promise](const Result<void>& handed) {
-    if (!handed) return deliver_result<Sandbox>(promise, fail(handed.error()));
+void resume_handed_over(Self self, const std::string& id, const std::string& to, SandboxQuestion question) {
+  hand_over(self, id, to, [self, id, question](const Result<void>& handed) {
+    if (!handed) return question.fail(handed.error());
     const auto sandbox = self->state.sandboxes.find(id);
-    if (sandbox == self->state.sandboxes.end()) return deliver_result<Sandbox>(promise, fail(missing_sandbox(id)));
-    if (!node_of(self, sandbox->second))
-      return deliver_result<Sandbox>(promise, fail(out_of_reach(self, sandbox->second)));
-    resume_there(self, id, promise);
+    if (sandbox == self->state.sandboxes.end()) return question.fail(missing_sandbox(id));
+    if (!node_of(self, sandbox->second)) return question.fail(out_of_reach(self, sandbox->second));
+    resume_there(self, id, question);
   });
 }
 
@@ -151,7 +150,7 @@ Result<std::shared_ptr<Spread>> spread(Self self, const Sandbox& parent, std::ui
   return plan;
 }
 
-void spread_over(Self self, const std::shared_ptr<Spread>& plan, ForkPromise promise) {
+void spread_over(Self self, const std::shared_ptr<Spread>& plan, ForkQuestion question) {
   auto& state = self->state;
   for (const auto& name : plan->reserved) state.view.release(name);
   if (!plan->saved.empty()) state.exported.erase(plan->saved);
@@ -160,8 +159,8 @@ void spread_over(Self self, const std::shared_ptr<Spread>& plan, ForkPromise pro
     const auto node = state.nodes.find(node_id);
     if (plan->failure) {
       if (node != state.nodes.end() && node->second.connected) end_on(self, node->second, child.id);
-    } else if (is_its_own(self, node_id, child.id)) {
-      take(self, child);
+    } else {
+      (void)take_word(self, node_id, child);
     }
     plan->forked.children.push_back(std::move(child));
   }
@@ -169,29 +168,29 @@ void spread_over(Self self, const std::shared_ptr<Spread>& plan, ForkPromise pro
     for (const auto& [node_id, count] : plan->counts)
       if (const auto node = state.nodes.find(node_id); node != state.nodes.end() && node->second.connected)
         self->request(node->second.session, kShort, undo_atom_v, plan->saved).then([] {}, [](caf::error&) {});
-  if (plan->failure) return deliver_result<Forked>(promise, fail(*plan->failure));
+  if (plan->failure) return question.fail(*plan->failure);
   std::ranges::sort(plan->forked.children, {}, &Sandbox::id);
-  promise.deliver(std::move(plan->forked));
+  question.answer(std::move(plan->forked));
 }
 
-void node_done(Self self, const std::shared_ptr<Spread>& plan, ForkPromise promise) {
-  if (--plan->pending == 0) spread_over(self, plan, std::move(promise));
+void node_done(Self self, const std::shared_ptr<Spread>& plan, ForkQuestion question) {
+  if (--plan->pending == 0) spread_over(self, plan, std::move(question));
 }
 
 void children_made(Self self, const std::shared_ptr<Spread>& plan, const std::string& node_id, Forked& forked,
-                   ForkPromise promise) {
+                   ForkQuestion question) {
   for (auto& child : forked.children) plan->made.emplace_back(node_id, std::move(child));
-  node_done(self, plan, std::move(promise));
+  node_done(self, plan, std::move(question));
 }
 
-void node_failed(Self self, const std::shared_ptr<Spread>& plan, const caf::error& error, ForkPromise promise) {
+void node_failed(Self self, const std::shared_ptr<Spread>& plan, const caf::error& error, ForkQuestion question) {
   if (!plan->failure)
     plan->failure = told_of_loss(self, plan->parent, from_caf(error, "fork the sandbox to another node"));
-  node_done(self, plan, std::move(promise));
+  node_done(self, plan, std::move(question));
 }
 
 /// The children of one node, once the state is there.
-void make_children(Self self, const std::shared_ptr<Spread>& plan, const std::string& node_id, ForkPromise promise) {
+void make_children(Self self, const std::shared_ptr<Spread>& plan, const std::string& node_id, ForkQuestion question) {
   const auto node = self->state.nodes.find(node_id);
   if (node == self->state.nodes.end() || !node->second.connected)
     return node_failed(self, plan,
@@ -201,14 +200,19 @@ void make_children(Self self, const std::shared_ptr<Spread>& plan, const std::st
                                .reason = "the node is lost",
                                .mend = "",
                                .transient = true}),
-                       std::move(promise));
-  self->request(node->second.session, kCopyDeadline, create_atom_v, plan->saved, plan->counts.at(node_id))
-      .then([self, plan, node_id, promise](Forked& forked) { children_made(self, plan, node_id, forked, promise); },
-            [self, plan, promise](caf::error& error) { node_failed(self, plan, error, promise); });
+                       std::move(question));
+  const auto count = plan->counts.at(node_id);
+  expect_children(self, node_id, plan->parent, count);
+  self->request(node->second.session, kCopyDeadline, create_atom_v, plan->saved, count)
+      .then([self, plan, node_id, question](Forked& forked) { children_made(self, plan, node_id, forked, question); },
+            [self, plan, node_id, count, question](caf::error& error) {
+              children_failed(self, node_id, plan->parent, count, from_caf(error, "fork the sandbox"));
+              node_failed(self, plan, error, question);
+            });
 }
 
 void exported(Self self, const std::shared_ptr<Spread>& plan, const std::string& home, Forked& saved,
-              ForkPromise promise) {
+              ForkQuestion question) {
   auto& state = self->state;
   if (saved.children.size() != 1 || saved.children.front().id != plan->parent) {
     plan->counts.clear();
@@ -219,7 +223,7 @@ void exported(Self self, const std::shared_ptr<Spread>& plan, const std::string&
                                .subject = "node " + home,
                                .reason = "it answered with another sandbox",
                                .mend = "remove that node: it cannot be trusted"}),
-                       std::move(promise));
+                       std::move(question));
   }
   auto& exported = saved.children.front();
   exported.node_id = home;
@@ -233,12 +237,12 @@ void exported(Self self, const std::shared_ptr<Spread>& plan, const std::string&
   for (const auto& [node_id, count] : counts) {
     const auto node = state.nodes.find(node_id);
     if (node_id == home || node == state.nodes.end() || !node->second.connected) {
-      make_children(self, plan, node_id, promise);
+      make_children(self, plan, node_id, question);
       continue;
     }
     self->request(node->second.session, kFetchDeadline, fetch_atom_v, offer)
-        .then([self, plan, node_id = node_id, promise] { make_children(self, plan, node_id, promise); },
-              [self, plan, promise](caf::error& error) { node_failed(self, plan, error, promise); });
+        .then([self, plan, node_id = node_id, question] { make_children(self, plan, node_id, question); },
+              [self, plan, question](caf::error& error) { node_failed(self, plan, error, question); });
   }
 }
 
@@ -256,12 +260,12 @@ caf::result<Sandbox> resume(Self self, const std::string& id) {
     holder = sandbox->second.node_id;
   }
   // Made last: who is refused gets no answer of a promise that was made.
-  auto promise = self->make_response_promise<Sandbox>();
+  const SandboxQuestion question(*state.questions, self->make_response_promise<Sandbox>());
   if (holder.empty())
-    resume_there(self, id, promise);
+    resume_there(self, id, question);
   else
-    resume_handed_over(self, id, holder, promise);
-  return promise;
+    resume_handed_over(self, id, holder, question);
+  return question.promise();
 }
 
 void move_away(Self self, const std::string& id) {
@@ -326,31 +330,35 @@ caf::result<Forked> fork(Self self, const std::string& id, std::uint32_t count) 
                   : Result<std::shared_ptr<Spread>>(std::make_shared<Spread>());
   if (!plan) return to_caf(plan.error());
   (*plan)->parent = id;
-  auto promise = self->make_response_promise<Forked>();
+  const ForkQuestion question(*state.questions, self->make_response_promise<Forked>());
   const auto home_id = parent->second.node_id;
   const bool all_at_home =
       (*plan)->counts.size() <= 1 && ((*plan)->counts.empty() || (*plan)->counts.contains(home_id));
-  const auto failed = [self, plan = *plan, promise](caf::error& error) {
+  const auto failed = [self, plan = *plan, question](caf::error& error) {
     plan->counts.clear();
     plan->pending = 1;
-    node_failed(self, plan, error, promise);
+    node_failed(self, plan, error, question);
   };
   if (all_at_home) {
+    expect_children(self, home_id, id, count);
     self->request(home->session, kCopyDeadline, fork_atom_v, id, count)
         .then(
-            [self, plan = *plan, home_id, promise](Forked& forked) {
+            [self, plan = *plan, home_id, question](Forked& forked) {
               plan->pending = 1;
               plan->forked.pause_us = forked.pause_us;
               plan->forked.frozen_us = forked.frozen_us;
-              children_made(self, plan, home_id, forked, promise);
+              children_made(self, plan, home_id, forked, question);
             },
-            failed);
-    return promise;
+            [self, home_id, id, count, failed](caf::error& error) {
+              children_failed(self, home_id, id, count, from_caf(error, "fork the sandbox"));
+              failed(error);
+            });
+    return question.promise();
   }
   self->request(home->session, kCopyDeadline, capture_atom_v, id)
-      .then([self, plan = *plan, home_id, promise](Forked& saved) { exported(self, plan, home_id, saved, promise); },
+      .then([self, plan = *plan, home_id, question](Forked& saved) { exported(self, plan, home_id, saved, question); },
             failed);
-  return promise;
+  return question.promise();
 }
 
 }  // namespace nanobox
