@@ -93,12 +93,8 @@ ExecCollectorActor::behavior_type exec_collector(Self self, const SpoolPlace& sp
   };
   state.outcome.stdout_spool = spool();
   state.outcome.stderr_spool = spool();
-  self->set_down_handler([self, sandbox_id](const caf::down_msg&) {
-    give_up(self, {.code = ErrorCode::guest_gone,
-                   .attempted = "run a command in",
-                   .subject = sandbox_id,
-                   .reason = "its VM is gone",
-                   .mend = "make another sandbox"});
+  self->set_down_handler([self, sandbox_id](const caf::down_msg& down) {
+    give_up(self, stream_ended(down, "run a command in", sandbox_id));
   });
   // Who asked is told all the same: it would wait for ever.
   self->set_exit_handler([self, sandbox_id](const caf::exit_msg&) {

@@ -70,6 +70,8 @@ using NodeSessionActor = NodeFaceActor::extend_with<NodeInboxActor>::extend<
     // A directory takes news of sandboxes, or (true) of templates, itself: they reach it before the answers that follow
     // them, which its supervisor's queue would not see to.
     caf::reacts_to<start_atom, NewsSinkActor, bool>,
+    // The connection is over, says who knows: why.
+    caf::reacts_to<lost_atom, std::string>,
     // INTERNAL
     caf::reacts_to<tick_atom>>;
 

@@ -26,6 +26,9 @@ caf::result<T> hand_on(Self self, const std::string& id, const Message&... messa
 
 GuestRouterActor::behavior_type guest_router(Self self, SharedControl control) {
   self->state.control = std::move(control);
+  self->set_down_handler([self](const caf::down_msg& down) {
+    std::erase_if(self->state.nodes, [&](const auto& node) { return node.second.session.address() == down.source; });
+  });
   return {
       [self](open_atom atom, const std::string& id, const StreamRequest& request, const StreamSink& sink) {
         return hand_on<GuestStream>(self, id, atom, id, request, sink);
@@ -36,6 +39,7 @@ GuestRouterActor::behavior_type guest_router(Self self, SharedControl control) {
       },
       [self](hello_atom, const NodeStatus& node, const NodeSessionActor& session) {
         self->state.nodes[node.node_id] = {.session = session, .epoch = node.epoch};
+        self->monitor(session);
       },
       [self](lost_atom, const std::string& node_id, std::uint64_t epoch, const std::string&) {
         const auto node = self->state.nodes.find(node_id);

@@ -132,7 +132,7 @@ caf::result<Admission> let_in(Self self, NodeHello& hello, const NodeFaceActor& 
                      .mend = "give each node an id of its own ([agent] node_id) and a data folder of its own",
                      .transient = true});
     // The same daemon: its former connection is dead, whether or not that has shown.
-    self->send_exit(open->second.session, caf::exit_reason::user_shutdown);
+    self->send(open->second.session, lost_atom_v, std::string("it has connected anew"));
     state.connections.erase(open);
   }
   NodeStatus node = known ? *known : NodeStatus{};
@@ -161,8 +161,10 @@ caf::result<Admission> let_in(Self self, NodeHello& hello, const NodeFaceActor& 
                                                     .sandboxes = NewsSinkActor(state.sandboxes),
                                                     .templates = NewsSinkActor(state.templates),
                                                     .boards = state.control->boards,
+                                                    .template_makers = state.control->template_makers,
                                                     .is_local = local});
   self->monitor(session);
+  state.sessions[session.address()] = session;
   state.connections[node.node_id] = {session, hello.incarnation, node.epoch};
   if (node.draining) self->send(session, drain_atom_v, true);
   self->send(state.guests, hello_atom_v, node, session);
@@ -212,6 +214,7 @@ void lose(Self self, const std::string& node_id, std::uint64_t epoch, const std:
 
 /// A session says its own end, unless somebody killed it.
 void session_died(Self self, const caf::down_msg& down) {
+  self->state.sessions.erase(down.source);
   for (const auto& [node_id, open] : self->state.connections)
     if (open.session.address() == down.source) {
       const auto id = node_id;
@@ -243,6 +246,16 @@ std::optional<NodeStatus> connected_node(Self self, const std::string& node_id, 
   const auto known = self->state.control->boards->nodes.find(node_id);
   if (open == self->state.connections.end() || open->second.epoch != epoch || !known) return std::nullopt;
   return *known;
+}
+
+/// After one that died: its sessions ended with it, and the nodes are about to come in again.
+void begin_anew(Self self) {
+  for (const auto& known : self->state.control->boards->nodes.all()) {
+    if (known->state == NodeState::lost) continue;
+    NodeStatus node = *known;
+    node.reason = "its connection was ended";
+    tell(self, std::move(node), false);
+  }
 }
 
 /// A node asks for a certificate. Its part of the subnet is its own until it is removed.
@@ -281,9 +294,10 @@ NodeRegistryActor::behavior_type node_registry(Self self, SharedControl control,
   state.networks = std::move(networks);
   self->set_down_handler([self](const caf::down_msg& down) { session_died(self, down); });
   self->set_exit_handler([self](const caf::exit_msg& exit) {
-    for (const auto& [node_id, open] : self->state.connections) self->send_exit(open.session, exit.reason);
+    for (const auto& [address, session] : self->state.sessions) self->send_exit(session, exit.reason);
     self->quit(exit.reason);
   });
+  begin_anew(self);
   return {
       [self](hello_atom, NodeHello& hello, const NodeFaceActor& face) { return let_in(self, hello, face); },
       [self](beat_atom, const std::string& node_id, std::uint64_t epoch, const NodeBeat& beat) {

@@ -20,8 +20,9 @@ struct NodeRegistryState {
     std::string incarnation;
     std::uint64_t epoch = 0;
   };
-  std::map<std::string, Connection> connections;  ///< by node id
-  std::set<std::string> denied;                   ///< nodes that were told that there is no other part for them
+  std::map<std::string, Connection> connections;         ///< by node id
+  std::map<caf::actor_addr, NodeSessionActor> sessions;  ///< those too whose connection is over, until they end
+  std::set<std::string> denied;                          ///< nodes that were told that there is no other part for them
 };
 
 /// Detached: it writes the store.

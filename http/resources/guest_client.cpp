@@ -41,12 +41,8 @@ ClientActor::behavior_type guest_client(Self self, GuestAccessActor agent, std::
        .tick_after = [self](std::chrono::milliseconds pause) { self->delayed_send(self, pause, tick_atom_v); },
        .reopen = [self, agent, sandbox_id](StreamRequest next) { open(self, agent, sandbox_id, std::move(next)); },
        .post = GuestClient::Post(self->address())});
-  self->set_down_handler([self, sandbox_id](const caf::down_msg&) {
-    self->state.client->on_failed({.code = ErrorCode::guest_gone,
-                                   .attempted = "use sandbox",
-                                   .subject = sandbox_id,
-                                   .reason = "its VM is gone",
-                                   .mend = "make another sandbox"});
+  self->set_down_handler([self, sandbox_id](const caf::down_msg& down) {
+    self->state.client->on_failed(stream_ended(down, "use sandbox", sandbox_id));
   });
   open(self, agent, sandbox_id, std::move(request));
   return {
