@@ -130,14 +130,14 @@ using SandboxDirectoryActor = SandboxCommandsActor::extend<
     caf::reacts_to<flush_atom>, caf::reacts_to<tick_atom>>;
 
 /// Knows which templates there are, and which node has which.
-using TemplateDirectoryActor =
-    caf::typed_actor<caf::replies_to<warmup_atom, WarmupRequest>::with<WarmupAnswer>,
-                     // Owner, name, force. @errors template_not_found · template_in_use
-                     caf::replies_to<remove_atom, std::string, std::string, bool>::with<void>,
-                     caf::replies_to<hello_atom, NodeStatus, NodeSessionActor, std::vector<Template>>::with<void>,
-                     caf::reacts_to<node_atom, NodeStatus>,
-                     caf::reacts_to<lost_atom, std::string, std::uint64_t, std::string>,
-                     caf::reacts_to<news_atom, std::string, std::uint64_t, NodeNews>>;
+using TemplateDirectoryActor = caf::typed_actor<
+    caf::replies_to<warmup_atom, WarmupRequest>::with<WarmupAnswer>,
+    // Owner, name, force. @errors template_not_found · template_in_use
+    caf::replies_to<remove_atom, std::string, std::string, bool>::with<void>,
+    caf::replies_to<hello_atom, NodeStatus, NodeSessionActor, std::vector<Template>>::with<void>,
+    caf::reacts_to<node_atom, NodeStatus>, caf::reacts_to<lost_atom, std::string, std::uint64_t, std::string>,
+    // The node is none of ours any more: what it alone had is forgotten.
+    caf::reacts_to<remove_atom, std::string, bool>, caf::reacts_to<news_atom, std::string, std::uint64_t, NodeNews>>;
 
 }  // namespace nanobox
 

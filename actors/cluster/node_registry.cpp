@@ -345,6 +345,7 @@ NodeRegistryActor::behavior_type node_registry(Self self, SharedControl control,
         if (auto gone = delete_record(*state.control->store, kNodeKind, node_id); !gone) return to_caf(gone.error());
         state.control->boards->nodes.erase(node_id);
         self->send(state.sandboxes, remove_atom_v, node_id, true);
+        self->send(state.templates, remove_atom_v, node_id, true);
         return caf::unit;
       },
       [self](join_atom, const std::string& node_id, const std::string& key_digest) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "actors/serving_template.hpp"
 #include "pipeline/json_text.hpp"
 
 namespace nanobox {
@@ -15,31 +16,35 @@ using Node = TemplateDirectoryState::Node;
 using Entry = TemplateDirectoryState::Entry;
 constexpr std::chrono::seconds kAskDeadline{100};
 constexpr std::string_view kPlacedTemplateKind = "placed_template";
-constexpr std::string_view kRemovedTemplateKind = "removed_template";
 
 bool is_connected(Self self, const std::string& node_id) {
   const auto node = self->state.nodes.find(node_id);
   return node != self->state.nodes.end() && node->second.connected;
 }
 
-/// The version to go by: the home's, else the newest that serves on a node that is there.
+/// Whether a node has the very version that the home made: what else it says of the template counts for nothing.
+bool is_copy(const Template& there, const Template& at_home) {
+  return there.usable() && at_home.usable() && is_same_version(there, at_home);
+}
+
+/// The home's version, as long as a node is there that has it.
 Template current(Self self, const Entry& entry) {
-  const auto home = entry.on_node.find(entry.home);
-  const bool home_is_there = is_connected(self, entry.home);
-  if (home != entry.on_node.end() && home_is_there) return home->second;
-  const Template* best = nullptr;
-  for (const auto& [node_id, there] : entry.on_node)
-    if (is_connected(self, node_id) && there.usable() && (!best || best->updated_at < there.updated_at)) best = &there;
-  if (best) return *best;
-  Template lost = home != entry.on_node.end() ? home->second : entry.on_node.begin()->second;
-  lost.served = false;
-  lost.status = TemplateStatus::failed;
-  lost.error = Error{.code = ErrorCode::node_lost,
-                     .attempted = "find template",
-                     .subject = lost.name,
-                     .reason = "the nodes that have it are lost",
-                     .mend = "it is back when one of them is; or warm it up again"};
-  return lost;
+  Template shown = entry.on_node.at(entry.home);
+  if (is_connected(self, entry.home)) return shown;
+  for (const auto& [node_id, there] : entry.on_node) {
+    if (!is_connected(self, node_id) || !is_copy(there, shown)) continue;
+    shown.status = TemplateStatus::ready;
+    shown.error.reset();
+    return shown;
+  }
+  shown.served = false;
+  shown.status = TemplateStatus::failed;
+  shown.error = Error{.code = ErrorCode::node_lost,
+                      .attempted = "find template",
+                      .subject = shown.name,
+                      .reason = "the nodes that have it are lost",
+                      .mend = "it is back when one of them is; or warm it up again"};
+  return shown;
 }
 
 void show(Self self, const std::string& key) {
@@ -85,37 +90,54 @@ Result<void> load(Self self) {
     state.entries[record.key] = {.home = home, .on_node = {{home, *entry}}};
     show(self, record.key);
   }
-  for (const auto& record : NANOBOX_TRY(all_records(*state.control->store, kRemovedTemplateKind)))
-    if (const auto at = from_rfc3339(record.value)) state.removed[record.key] = *at;
+  // What a former directory showed and did not store is told anew by its nodes.
+  auto& board = state.control->boards->templates;
+  for (const auto& shown : board.all())
+    if (const auto key = template_key(shown->owner, shown->name); !state.entries.contains(key)) board.erase(key);
   return {};
 }
 
-/// What a node says it has.
+/// Removes on a node a template that is none of the cluster's: it was away when it was removed, or nobody asked it.
+void end_on(Self self, const std::string& node_id, const Template& stray) {
+  spdlog::warn("template {}: node {} has it, which nobody knows of; it is removed there", stray.name, node_id);
+  self->request(self->state.nodes.at(node_id).session, kAskDeadline, remove_atom_v, stray.owner, stray.name, true)
+      .then([] {}, [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "remove a template"))); });
+}
+
+/// What a node says it has. A new version counts from the home alone, and from one that was asked to make it.
 void take(Self self, const std::string& node_id, const Template& there) {
   auto& state = self->state;
   const auto key = template_key(there.owner, there.name);
-  if (const auto gone = state.removed.find(key); gone != state.removed.end()) {
-    if (there.updated_at <= gone->second) {
-      self->request(state.nodes.at(node_id).session, kAskDeadline, remove_atom_v, there.owner, there.name, true)
-          .then([] {}, [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "remove a template"))); });
-      return;
-    }
-    state.removed.erase(gone);
-    (void)delete_record(*state.control->store, kRemovedTemplateKind, key);
-  }
+  auto& makers = *state.control->template_makers;
+  const auto maker = makers.find(key);
+  const bool makes = maker && *maker == node_id;
+  const auto known = state.entries.find(key);
+  if (known == state.entries.end() && !makes && node_id != state.control->local_node_id)
+    return end_on(self, node_id, there);
   auto& entry = state.entries[key];
   entry.on_node[node_id] = there;
-  if (entry.home.empty()) entry.home = node_id;
+  if (makes || entry.home.empty()) entry.home = node_id;
   show(self, key);
-  if (entry.home == node_id && there.status != TemplateStatus::running) store(self, key);
+  if (makes) makers.erase(key);
+  if (entry.home == node_id && (makes || there.status != TemplateStatus::running)) store(self, key);
 }
 
+/// Where it was the home, another that has the same version is it from now on.
 void no_longer_on(Self self, const std::string& node_id, const std::string& key) {
   const auto found = self->state.entries.find(key);
   if (found == self->state.entries.end()) return;
-  found->second.on_node.erase(node_id);
-  if (found->second.home == node_id && !found->second.on_node.empty())
-    found->second.home = found->second.on_node.begin()->first;
+  auto& entry = found->second;
+  const auto left = entry.on_node.extract(node_id);
+  if (entry.home == node_id) {
+    const auto heir = std::ranges::find_if(
+        entry.on_node, [&](const auto& other) { return !left.empty() && is_copy(other.second, left.mapped()); });
+    if (heir == entry.on_node.end()) {
+      entry.on_node.clear();
+    } else {
+      entry.home = heir->first;
+      store(self, key);
+    }
+  }
   show(self, key);
 }
 
@@ -148,12 +170,13 @@ caf::result<WarmupAnswer> warmup(Self self, const WarmupRequest& request) {
     if (!chosen) return to_caf(chosen.error());
     node_id = std::move(*chosen);
   }
-  auto promise = self->make_response_promise<WarmupAnswer>();
+  auto& makers = *state.control->template_makers;
+  makers.publish(key, node_id);
+  Question<WarmupAnswer> question(*state.questions, self->make_response_promise<WarmupAnswer>());
   self->request(state.nodes.at(node_id).session, kAskDeadline, warmup_atom_v, request)
       .then(
-          [self, promise, key, node_id](WarmupAnswer& answer) mutable {
+          [self, question, key, node_id](WarmupAnswer& answer) mutable {
             auto& state = self->state;
-            if (state.removed.erase(key) != 0) (void)delete_record(*state.control->store, kRemovedTemplateKind, key);
             auto& entry = state.entries[key];
             entry.home = node_id;
             // The node's own word may come after this answer; readers find what it says from now on.
@@ -166,10 +189,15 @@ caf::result<WarmupAnswer> warmup(Self self, const WarmupRequest& request) {
               there.status = answer.status;
             }
             show(self, key);
-            promise.deliver(std::move(answer));
+            state.control->template_makers->erase(key);
+            store(self, key);
+            question.answer(std::move(answer));
           },
-          [promise](caf::error& error) mutable { promise.deliver(std::move(error)); });
-  return promise;
+          [self, question, key](caf::error& error) mutable {
+            self->state.control->template_makers->erase(key);
+            question.answer(std::move(error));
+          });
+  return question.promise();
 }
 
 Result<void> check_removable(Self self, const std::string& owner, const std::string& name, bool force) {
@@ -196,23 +224,17 @@ caf::result<void> remove(Self self, const std::string& owner, const std::string&
   auto& state = self->state;
   if (auto removable = check_removable(self, owner, name, force); !removable) return to_caf(removable.error());
   const auto key = template_key(owner, name);
-  auto promise = self->make_response_promise<void>();
+  const Question<void> question(*state.questions, self->make_response_promise<void>());
   const auto open = std::make_shared<std::size_t>(1);
   const auto failure = std::make_shared<std::optional<caf::error>>();
-  const auto one_done = [self, key, to = promise, open, failure] {
-    auto promise = to;
+  // A node that is away has it removed when it comes back with it.
+  const auto one_done = [self, key, question, open, failure] {
+    auto asked = question;
     if (--*open != 0) return;
-    if (*failure) {
-      promise.deliver(**failure);
-      return;
-    }
-    auto& state = self->state;
-    state.removed[key] = wall_now();
-    if (auto noted = put_record(*state.control->store, kRemovedTemplateKind, key, "", to_rfc3339(wall_now())); !noted)
-      spdlog::error("{}", describe(noted.error()));
-    state.entries.erase(key);
+    if (*failure) return asked.answer(**failure);
+    self->state.entries.erase(key);
     show(self, key);
-    deliver_done(promise);
+    asked.answer();
   };
   for (const auto& [node_id, there] : state.entries[key].on_node) {
     if (!is_connected(self, node_id)) continue;
@@ -227,13 +249,25 @@ caf::result<void> remove(Self self, const std::string& owner, const std::string&
               });
   }
   one_done();
-  return promise;
+  return question.promise();
+}
+
+void departed(Self self, const std::string& node_id, Node& node) {
+  node.connected = false;
+  for (const auto& [key, entry] : self->state.entries)
+    if (entry.on_node.contains(node_id)) self->state.control->boards->templates.publish(key, current(self, entry));
 }
 
 }  // namespace
 
 TemplateDirectoryActor::behavior_type template_directory(Self self, SharedControl control) {
   self->state.control = std::move(control);
+  self->state.questions.emplace(self, directory_died("template_directory"));
+  // A session says its end to the registry; one that was killed, or whose registry died, says nothing.
+  self->set_down_handler([self](const caf::down_msg& down) {
+    for (auto& [node_id, node] : self->state.nodes)
+      if (node.connected && node.session.address() == down.source) departed(self, node_id, node);
+  });
   if (auto loaded = load(self); !loaded) spdlog::error("{}", describe(loaded.error()));
   return {
       [self](warmup_atom, const WarmupRequest& request) { return warmup(self, request); },
@@ -244,6 +278,7 @@ TemplateDirectoryActor::behavior_type template_directory(Self self, SharedContro
              const std::vector<Template>& templates) -> caf::result<void> {
         auto& state = self->state;
         state.nodes[status.node_id] = {.status = status, .session = session, .connected = true};
+        self->monitor(session);
         self->send(session, start_atom_v, NewsSinkActor(TemplateDirectoryActor(self)), true);
         std::set<std::string> there;
         for (const auto& entry : templates) {
@@ -263,10 +298,15 @@ TemplateDirectoryActor::behavior_type template_directory(Self self, SharedContro
       [self](lost_atom, const std::string& node_id, std::uint64_t epoch, const std::string&) {
         const auto node = self->state.nodes.find(node_id);
         if (node == self->state.nodes.end() || node->second.status.epoch != epoch) return;
-        node->second.connected = false;
-        for (const auto& [key, entry] : self->state.entries)
-          if (entry.on_node.contains(node_id))
-            self->state.control->boards->templates.publish(key, current(self, entry));
+        departed(self, node_id, node->second);
+      },
+      [self](remove_atom, const std::string& node_id, bool) {
+        auto& state = self->state;
+        state.nodes.erase(node_id);
+        std::vector<std::string> there;
+        for (const auto& [key, entry] : state.entries)
+          if (entry.on_node.contains(node_id)) there.push_back(key);
+        for (const auto& key : there) no_longer_on(self, node_id, key);
       },
       [self](news_atom, const std::string& node_id, std::uint64_t epoch, const NodeNews& news) {
         const auto node = self->state.nodes.find(node_id);

@@ -1,11 +1,11 @@
 #pragma once
 
-#include <functional>
 #include <map>
-#include <set>
+#include <optional>
 
 #include "actors/cluster/concerns.hpp"
 #include "actors/cluster/control_services.hpp"
+#include "actors/cluster/open_questions.hpp"
 
 namespace nanobox {
 
@@ -19,11 +19,11 @@ struct TemplateDirectoryState {
   };
   std::map<std::string, Node> nodes;  ///< by node id
   struct Entry {
-    std::string home;                         ///< the node whose warmups make its versions
-    std::map<std::string, Template> on_node;  ///< as each node has it
+    std::string home;                         ///< the node whose warmups make its versions; always one of `on_node`
+    std::map<std::string, Template> on_node;  ///< as each node has it, or says so
   };
-  std::map<std::string, Entry> entries;     ///< by template_key
-  std::map<std::string, WallTime> removed;  ///< keys, and when: nodes that were away have yet to remove them
+  std::map<std::string, Entry> entries;  ///< by template_key
+  std::optional<OpenQuestions> questions;
 };
 
 /// Detached: it writes the store.

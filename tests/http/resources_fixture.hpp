@@ -113,6 +113,7 @@ inline TemplateDirectoryActor::behavior_type stand_in_templates(TemplateDirector
       [](hello_atom, const NodeStatus&, const NodeSessionActor&, const std::vector<Template>&) {},
       [](node_atom, const NodeStatus&) {},
       [](lost_atom, const std::string&, std::uint64_t, const std::string&) {},
+      [](remove_atom, const std::string&, bool) {},
       [](news_atom, const std::string&, std::uint64_t, const NodeNews&) {},
   };
 }
