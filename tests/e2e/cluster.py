@@ -114,6 +114,22 @@ class Member(Daemon):
             nft.nft("delete table netdev cut")
 
     @contextlib.contextmanager
+    def reset(self):
+        """Its connections with the control plane are answered with resets, of which the control plane hears nothing."""
+        with self.rule("output", f"tcp dport {CLUSTER_PORT} reject with tcp reset"):
+            yield
+
+    @contextlib.contextmanager
+    def rule(self, hook: str, rule: str):
+        """A rule of nftables on its host."""
+        self.network.run(lambda: nft.nft(f"add table inet cut; add chain inet cut it {{ type filter hook {hook} priority 0; }}; "
+                                         f"add rule inet cut it {rule}"))
+        try:
+            yield
+        finally:
+            self.network.run(lambda: nft.nft("delete table inet cut"))
+
+    @contextlib.contextmanager
     def unplugged(self):
         self.cut()
         try:
