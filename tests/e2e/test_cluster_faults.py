@@ -193,11 +193,22 @@ class Askers(ClusterCase):
         self.addCleanup(taken.close)
         for role in "control", "all":
             with self.subTest(role):
-                code, said = other.fails_to_join("--role", role)
-                self.assertNotIn(code, (0, -signal.SIGKILL))
-                complaint = [line for line in said.splitlines() if line.startswith("nanoboxd: ")]
-                self.assertEqual(len(complaint), 1, said)
-                self.assertIn(f"{other.address}:{CLUSTER_PORT}", complaint[0])
+                self.check_fails(other, f"{other.address}:{CLUSTER_PORT}", "--role", role)
+
+    def check_fails(self, daemon, word, *flags):
+        """It ends with an error that names it."""
+        code, said = daemon.fails_to_join(*flags)
+        self.assertNotIn(code, (0, -signal.SIGKILL))
+        complaint = [line for line in said.splitlines() if line.startswith("nanoboxd: ")]
+        self.assertEqual(len(complaint), 1, said)
+        self.assertIn(word, complaint[0])
+
+    def test_a_control_plane_without_a_folder_for_outputs_says_so_and_ends(self):
+        other = Control(self.folder, "full", 3)
+        self.addCleanup(other.close)
+        other.data.mkdir(exist_ok=True)
+        (other.data / "spool").touch()
+        self.check_fails(other, "spool")
 
 
 class Hostile(ClusterCase):

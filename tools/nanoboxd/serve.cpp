@@ -243,10 +243,12 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
   control->boards = std::make_shared<Boards>();
   plane = NANOBOX_TRY(start_control_plane(system, control));
 
+  // Not among the initializers: left half made, `api` would keep actors from being destroyed, for which CAF waits.
+  const auto spools = node ? node->services->spools : NANOBOX_TRY(make_spool_place(loaded));
   http::Api api{.system = system,
                 .plane = plane,
                 .image_sources = image_sources(settings),
-                .spools = node ? node->services->spools : NANOBOX_TRY(make_spool_place(loaded)),
+                .spools = spools,
                 .local = node ? node->services : nullptr,
                 .invite = {},
                 .idempotency = std::make_shared<http::Idempotency>(store),
