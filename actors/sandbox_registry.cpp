@@ -459,7 +459,7 @@ caf::result<void> adopt(Self self) {
               });
     } else if (sandbox->status == SandboxStatus::failed) {
       look_again_at(self, sandbox->failed_at.value_or(wall_now()) + kFailedKept);
-      one_done();
+      end_and_release(self, sandbox->id, one_done);  // which the former daemon may have had no time for
     } else {
       // Half made or half ended when the former daemon went.
       self->request(SandboxRegistryActor(self), kEndDeadline, remove_atom_v, sandbox->id)

@@ -148,10 +148,12 @@ class Bench(ClusterCase):
         print(row(f"{what}, another node", there, unit))
         difference = statistics.median(there) - statistics.median(here)
         ratio = statistics.median(there) / statistics.median(here)
-        print(f"    the other's: {difference:+.2f} {unit} at the median, ratio {ratio:.3f}, "
-              f"{percentile(there, 99) - percentile(here, 99):+.2f} {unit} at p99")
+        pairs = statistics.median(other - own for own, other in zip(here, there))
+        tenth = percentile(there, 10) - percentile(here, 10)
+        print(f"    the other's: {difference:+.2f} {unit} at the median (of pairs {pairs:+.2f}), ratio {ratio:.3f}, {tenth:+.2f} at p10, "
+              f"{percentile(there, 99) - percentile(here, 99):+.2f} at p99")
         return {name: {"p50": statistics.median(of), "p99": percentile(of, 99)} for name, of in (("own", here), ("other", there))} | {
-            "difference": difference, "ratio": ratio, "unit": unit, "runs": len(here)}
+            "difference": difference, "of pairs": pairs, "at p10": tenth, "ratio": ratio, "unit": unit, "runs": len(here)}
 
     def template(self, options):
         """A root of random bytes from one node to another, beside the same file by plain TCP on the same way, sent by sendfile
