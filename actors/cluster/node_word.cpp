@@ -68,7 +68,11 @@ Result<void> check_word(const NodeHello& hello) {
   if (id.empty()) return refuse(id, "it has no id");
   NANOBOX_TRY(check_names(
       id, "what it says of itself",
-      {id, hello.version, hello.incarnation, hello.vmm, hello.machine, hello.data_addr, hello.subnet_part}));
+      {id, hello.version, hello.incarnation, hello.vmm, hello.machine, hello.data_addr, hello.overlay_addr}));
+  if (hello.subnet_parts.size() > kManyMax || hello.kept_states.size() > kManyMax)
+    return refuse(id, "it has too many parts of the subnet, or saved states");
+  for (const auto& part : hello.subnet_parts) NANOBOX_TRY(check_names(id, "a part of the subnet", {part}));
+  for (const auto& saved : hello.kept_states) NANOBOX_TRY(check_names(id, "a saved state's name", {saved}));
   const auto& capacity = hello.capacity;
   if (capacity.memory_mb > kAmountMax || capacity.disk_mb > kAmountMax || !is_factor(capacity.vcpu_overcommit) ||
       !is_factor(capacity.disk_overcommit))
