@@ -113,7 +113,7 @@ class Moving(ClusterCase):
             self.control.child.process.wait()
             self.control.start()
         self.back(self.first)
-        until("nothing of it is left there", lambda: not self.kept(self.first), BACK)
+        until("nothing of it is left there", lambda: not kept(self.first), BACK)
         self.assertEqual(self.client.want(200, "GET", "/sandboxes")["items"], [])
 
     def test_a_drained_nodes_sandboxes_go_on_elsewhere(self):

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include "actors/cluster/guest_router.hpp"
+#include "actors/cluster/network_directory.hpp"
 #include "actors/cluster/node_registry.hpp"
 #include "actors/cluster/node_session.hpp"
 #include "actors/cluster/sandbox_directory.hpp"
@@ -71,6 +72,11 @@ inline NodeFaceActor::behavior_type stand_in_face(NodeFaceActor::pointer self, S
       },
       [=](console_atom, const std::string&) -> caf::result<std::string> { return unknown(); },
       [=](console_atom, const std::string&, std::uint64_t) -> caf::result<ConsolePiece> { return unknown(); },
+      [=](fetch_atom, const StateOffer&) -> caf::result<void> { return unknown(); },
+      [=](undo_atom, const std::string&) -> caf::result<void> { return unknown(); },
+      [=](adopt_atom, const std::string&, const Sandbox&) -> caf::result<Sandbox> { return unknown(); },
+      [=](create_atom, const std::string&, std::uint32_t) -> caf::result<Forked> { return unknown(); },
+      [=](capture_atom, const std::string&) -> caf::result<Forked> { return unknown(); },
       [=](create_atom, const SandboxOrder& order) -> caf::result<Sandbox> {
         note("create", order.sandbox.id);
         return node->creating[order.sandbox.id] = self->make_response_promise<Sandbox>();
@@ -83,6 +89,8 @@ inline NodeFaceActor::behavior_type stand_in_face(NodeFaceActor::pointer self, S
         note("remove template", name);
         return caf::unit;
       },
+      [](network_atom, const RemoteNetworks&) {},
+      [](address_atom, const std::vector<std::string>&, bool) {},
       [=](drain_atom, bool) {
         for (auto& [id, made] : std::exchange(node->answers, {})) deliver_result(node->creating.at(id), made);
       },
@@ -133,15 +141,19 @@ protected:
     sandboxes = supervised<SandboxDirectoryActor>("sandbox_directory",
                                                   [this] { return system().spawn(sandbox_directory, control); });
     guests = supervised<GuestRouterActor>("guest_router", [this] { return system().spawn(guest_router, control); });
-    nodes = supervised<NodeRegistryActor>(
-        "node_registry", [this] { return system().spawn(node_registry, control, sandboxes, templates, guests); });
+    networks = supervised<NetworkDirectoryActor>("network_directory",
+                                                 [this] { return system().spawn(network_directory, control); });
+    nodes = supervised<NodeRegistryActor>("node_registry", [this] {
+      return system().spawn(node_registry, control, sandboxes, templates, guests, networks);
+    });
     settle();
   }
 
   /// As another process with what this one stored.
   void restart_control_plane() {
-    for (const auto& actor : {caf::actor_cast<caf::actor>(nodes), caf::actor_cast<caf::actor>(guests),
-                              caf::actor_cast<caf::actor>(sandboxes), caf::actor_cast<caf::actor>(templates)})
+    for (const auto& actor : {caf::actor_cast<caf::actor>(nodes), caf::actor_cast<caf::actor>(networks),
+                              caf::actor_cast<caf::actor>(guests), caf::actor_cast<caf::actor>(sandboxes),
+                              caf::actor_cast<caf::actor>(templates)})
       caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
     settle();
     auto next = std::make_shared<ControlServices>();
@@ -292,6 +304,7 @@ protected:
   TemplateDirectoryActor templates;
   SandboxDirectoryActor sandboxes;
   GuestRouterActor guests;
+  NetworkDirectoryActor networks;
   NodeRegistryActor nodes;
   std::map<std::string, caf::actor> children;  ///< behind the supervisors
 

@@ -45,6 +45,15 @@ NodeFaceActor::behavior_type idle_face(NodeFaceActor::pointer self) {
       [self](console_atom, const std::string&, std::uint64_t) -> caf::result<ConsolePiece> {
         return self->make_response_promise<ConsolePiece>();
       },
+      [self](fetch_atom, const StateOffer&) -> caf::result<void> { return self->make_response_promise<void>(); },
+      [self](undo_atom, const std::string&) -> caf::result<void> { return self->make_response_promise<void>(); },
+      [self](adopt_atom, const std::string&, const Sandbox&) -> caf::result<Sandbox> {
+        return self->make_response_promise<Sandbox>();
+      },
+      [self](create_atom, const std::string&, std::uint32_t) -> caf::result<Forked> {
+        return self->make_response_promise<Forked>();
+      },
+      [self](capture_atom, const std::string&) -> caf::result<Forked> { return self->make_response_promise<Forked>(); },
       [self](create_atom, const SandboxOrder&) -> caf::result<Sandbox> {
         return self->make_response_promise<Sandbox>();
       },
@@ -54,6 +63,8 @@ NodeFaceActor::behavior_type idle_face(NodeFaceActor::pointer self) {
       [self](remove_atom, const std::string&, const std::string&, bool) -> caf::result<void> {
         return self->make_response_promise<void>();
       },
+      [](network_atom, const RemoteNetworks&) {},
+      [](address_atom, const std::vector<std::string>&, bool) {},
       [](drain_atom, bool) {},
   };
 }

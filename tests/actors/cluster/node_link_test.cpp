@@ -37,7 +37,7 @@ protected:
     node.services = services;
     NodeHello description;
     description.node_id = "n1";
-    start(node_link, node, TemplateFetcherActor(),
+    start(node_link, node, Fetchers(),
           ControlPlaneDoor{.open = [door]() -> Result<NodeDoorActor> { return door; },
                            .prove = [](const std::string&) -> Result<std::string> { return std::string(); }},
           description);
