@@ -33,6 +33,12 @@ PARTS = ("create", "exec", "stream", "template", "lost", "many")
 BLOCK = 1 << 20
 
 
+def used(pid: int) -> float:
+    """Seconds of processor that a process has taken."""
+    user, system = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 class All(Control):
     """With a node of its own."""
     role = "all"
@@ -157,8 +163,8 @@ class Bench(ClusterCase):
 
     def template(self, options):
         """A root of random bytes from one node to another, beside the same file by plain TCP on the same way, sent by sendfile
-        and written to a file that is synced."""
-        rates = collections.defaultdict(list)
+        and written to a file, synced or not; and what processor both ends take for it."""
+        rates, processor = collections.defaultdict(list), collections.defaultdict(list)
         with tempfile.TemporaryDirectory(dir=self.control.folder) as scratch:
             for number in range(options.templates):
                 name = f"large{number}"
@@ -167,10 +173,15 @@ class Bench(ClusterCase):
                     self.client.ready(name, image, resources={**SMALL, "disk_mb": 4 * options.template_mb})
                 root = (self.control.data / "oci-cache/rootfs" / f"{name}.ext4").resolve()
                 for node in self.nodes:
-                    rates["plain TCP, synced"].append(self.plain(root, node, synced=True))
-                    rates["plain TCP"].append(self.plain(root, node, synced=False))
+                    for way, synced in ("plain TCP, synced", True), ("plain TCP", False):
+                        began = used(os.getpid())
+                        rates[way].append(self.plain(root, node, synced))
+                        processor[way].append(used(os.getpid()) - began)
+                    ends = [member.child.process.pid for member in (self.control, *self.nodes)]  # any may be its source
                     with self.at(node.name):
+                        began = sum(map(used, ends))
                         sandbox = self.client.create(name)
+                        processor["template"].append(sum(map(used, ends)) - began)
                     run = next(run for run in self.client.want(200, "GET", "/pipelines/runs?kind=boot&limit=1000")["items"][::-1]
                                if run["subject"] == sandbox["id"])
                     size, ms = map(int, re.search(r": (\d+) bytes in (\d+) ms", run["stages"][0]["detail"]).groups())
@@ -179,10 +190,12 @@ class Bench(ClusterCase):
                 self.client.call("DELETE", f"/templates/{name}?force=1")
         for name, seen in rates.items():
             print(row(name, seen, "MiB/s"))
+        for name, seen in processor.items():
+            print(row(f"{name}, processor", [1000 * seconds for seconds in seen]))
         best = {name: statistics.median(seen) for name, seen in rates.items()}
         for name in ("plain TCP", "plain TCP, synced"):
             print(f"    the template against {name}: {best['template'] / best[name]:.2f}")
-        return best
+        return best | {"processor": {name: statistics.median(seen) for name, seen in processor.items()}}
 
     def plain(self, root, node, synced):
         """MiB a second of the file's data."""

@@ -129,7 +129,8 @@ class Model:
 
     @staticmethod
     def _of_addresses(seen):
-        given = collections.Counter(item["ip"] for item in seen.listed if item["ip"] and item["status"] in ("running", "paused"))
+        """A paused one's may be given to another meanwhile (api.md, `former_ip`)."""
+        given = collections.Counter(item["ip"] for item in seen.listed if item["ip"] and item["status"] == "running")
         held = collections.Counter(number for numbers in seen.addresses.values() for number in numbers)
         for address, count in sorted((given | held).items()):
             if count > 1:
