@@ -186,7 +186,7 @@ class Life(ClusterCase):
     def fork(self, known, disturbance):
         count = self.random.choice((1, 2))
         answer = self.ask_of(known, f"fork {count} of", "POST", "/fork", {"count": count}, disturbance, wanted=(201,))
-        if not answer:
+        if not answer or (answer.status == 503 and answer.json["code"] == "node_lost"):
             self.model.unanswered.add(known.id)
         elif answer.status == 201:
             made = [self.model.made(child["id"], f"{known.name}-{self.name()}", marks=set(known.marks))
