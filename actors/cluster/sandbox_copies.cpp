@@ -117,6 +117,7 @@ void copies_arrived(Self self, const std::string& node_id, const std::vector<std
       }
       if (!there.contains(id)) {  // it is its own now, which it was not told any more
         state.unadopted.insert(id);
+        show(self, sandbox->second);
         continue;
       }
     }

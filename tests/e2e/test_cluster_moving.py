@@ -102,6 +102,24 @@ class Moving(ClusterCase):
             self.assertEqual(self.resume(sandbox)["node_id"], "n2")
             self.assertEqual(self.sh(sandbox, "cat /root/mark"), "kept\n")
 
+    def test_a_sandbox_that_was_handed_on_as_the_control_plane_died_is_where_the_store_says(self):
+        sandbox = self.create_on(self.first)
+        self.sh(sandbox, "echo kept > /root/mark")
+        self.pause(sandbox)
+        self.copied(sandbox, self.second)
+        with self.dead(self.first):
+            self.second.child.process.send_signal(signal.SIGSTOP)
+            with self.meanwhile("POST", f"/sandboxes/{sandbox}/resume", {}):
+                handed = f"{sandbox}: node n2 has it from now on"
+                until("it is handed on", lambda: handed in self.control.log.read_text())
+                self.second.child.end(signal.SIGKILL)  # before it has read of it
+                self.control.child.end(signal.SIGKILL)
+            self.control.start()
+            self.second.start()
+            until("it is there, paused", lambda: self.seen(sandbox)["status"] == "paused")
+            self.assertEqual(self.resume(sandbox)["node_id"], "n2")
+            self.assertEqual(self.sh(sandbox, "cat /root/mark"), "kept\n")
+
     def test_what_went_on_elsewhere_and_was_deleted_there_does_not_come_back_with_its_former_node(self):
         sandbox = self.create_on(self.first)
         self.pause(sandbox)

@@ -2,7 +2,7 @@
 what a client was told must stay true (cluster_model.py).
 
 NANOBOX_RANDOM_SEED repeats the steps of a run, though not its moments. NANOBOX_RANDOM_STEPS says how many steps there are; without
-it there are as many as NANOBOX_RANDOM_SEC seconds (100) allow.
+it there are as many as NANOBOX_RANDOM_SEC seconds (40) allow.
 """
 import collections
 import contextlib
@@ -50,7 +50,7 @@ class Life(ClusterCase):
 
     def test_what_the_client_was_told_stays_true(self):
         steps = int(os.environ.get("NANOBOX_RANDOM_STEPS") or 0)
-        end = time.monotonic() + float(os.environ.get("NANOBOX_RANDOM_SEC") or 100)
+        end = time.monotonic() + float(os.environ.get("NANOBOX_RANDOM_SEC") or 40)
         print(f"\n    NANOBOX_RANDOM_SEED={self.seed}", flush=True)
         done = 0
         try:
