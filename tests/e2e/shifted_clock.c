@@ -53,17 +53,18 @@ static struct timespec kernels(const struct timespec* moment) {
 int pthread_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex, const struct timespec* moment) {
   static int (*real)(pthread_cond_t*, pthread_mutex_t*, const struct timespec*);
   if (!real)
-    real = (int (*)(pthread_cond_t*, pthread_mutex_t*, const struct timespec*))dlvsym(RTLD_NEXT, "pthread_cond_timedwait",
-                                                                                      "GLIBC_2.3.2");
+    real = (int (*)(pthread_cond_t*, pthread_mutex_t*, const struct timespec*))dlvsym(
+        RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
   const struct timespec theirs = kernels(moment);
   return real(condition, mutex, &theirs);
 }
 
-int pthread_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock, const struct timespec* moment) {
+int pthread_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock,
+                           const struct timespec* moment) {
   static int (*real)(pthread_cond_t*, pthread_mutex_t*, clockid_t, const struct timespec*);
   if (!real)
-    real = (int (*)(pthread_cond_t*, pthread_mutex_t*, clockid_t, const struct timespec*))dlsym(RTLD_NEXT,
-                                                                                                 "pthread_cond_clockwait");
+    real = (int (*)(pthread_cond_t*, pthread_mutex_t*, clockid_t, const struct timespec*))dlsym(
+        RTLD_NEXT, "pthread_cond_clockwait");
   const struct timespec theirs = clock == CLOCK_REALTIME ? kernels(moment) : *moment;
   return real(condition, mutex, clock, &theirs);
 }

@@ -11,12 +11,12 @@ const LineageFolders kThere{.snapshots = "/srv/there/snapshots", .layers = "/srv
 const LineageFolders kHere{.snapshots = "/data/snapshots", .layers = "/fast/layers"};
 
 SandboxLineage lineage_in(const LineageFolders& folders) {
-  return {.snapshot = folders.snapshots / "templates/abc-01/1-128",
-          .memory_layer = folders.snapshots / "sandboxes/sb-1-02/pages",
-          .disk_layers = {folders.snapshots / "templates/own-03/disk.qcow2",
-                          folders.snapshots / "templates/abc-01/1-128/disk.qcow2",
-                          folders.layers / "layer-04/disk.qcow2"},
-          .paused_state = folders.snapshots / "sandboxes/sb-1-02"};
+  return {
+      .snapshot = folders.snapshots / "templates/abc-01/1-128",
+      .memory_layer = folders.snapshots / "sandboxes/sb-1-02/pages",
+      .disk_layers = {folders.snapshots / "templates/own-03/disk.qcow2",
+                      folders.snapshots / "templates/abc-01/1-128/disk.qcow2", folders.layers / "layer-04/disk.qcow2"},
+      .paused_state = folders.snapshots / "sandboxes/sb-1-02"};
 }
 
 }  // namespace
@@ -62,9 +62,9 @@ TEST_CASE("an artifact's name says where its files are") {
 }
 
 TEST_CASE("no name leads out of the folders") {
-  for (const auto* name : {"", "snapshot.", "snapshot.a", "snapshot.a.", "snapshot..1-128", "snapshot.a.b.c", "layer.",
-                           "layer...", "layer.a/b", "layer./etc", "layer.a.b", "saved...", "saved.-a", "disk.../..",
-                           "root.abc", "0123456789abcdef"})
+  for (const auto* name :
+       {"", "snapshot.", "snapshot.a", "snapshot.a.", "snapshot..1-128", "snapshot.a.b.c", "layer.", "layer...",
+        "layer.a/b", "layer./etc", "layer.a.b", "saved...", "saved.-a", "disk.../..", "root.abc", "0123456789abcdef"})
     CHECK_FALSE(lineage_place(name, kHere));
 }
 
