@@ -1,5 +1,5 @@
-"""What a client of a cluster knows of its sandboxes, and what in an observation of the cluster contradicts that. It stands by
-itself: the random test fills it from a cluster of real daemons, its own tests from values."""
+"""What a client of a cluster knows of its sandboxes, and what in an observation of the cluster contradicts that.
+It stands by itself: the random test fills it from a cluster of real daemons, its own tests from values."""
 import collections
 import dataclasses
 
@@ -58,7 +58,8 @@ class Model:
 
     def there(self, *statuses):
         """Those that may be used, the oldest first; with `statuses` those of them that surely have one of these."""
-        return [known for known in self.sandboxes.values() if known.is_there and (not statuses or known.may <= set(statuses))]
+        return [known for known in self.sandboxes.values()
+                if known.is_there and (not statuses or known.may <= set(statuses))]
 
     def is_excused(self, item):
         """Whether one that the client was not told of may be there."""
@@ -94,7 +95,8 @@ class Model:
         at_rest = {other for other in known.may if other != GONE}
         is_excused = not is_quiet and (status in PASSING or (status == "lost" and node in seen.troubled))
         if status not in at_rest and not is_excused:
-            yield f"{known.name} ({known.id}) is {status} on {node} ({item['reason']}), should be one of {sorted(known.may)}"
+            yield (f"{known.name} ({known.id}) is {status} on {node} ({item['reason']}), "
+                   f"should be one of {sorted(known.may)}")
         if status == "running" and item["expires_at"] < known.expires_at:
             yield f"{known.name} ({known.id}) expires at {item['expires_at']}, was promised {known.expires_at}"
 
@@ -120,7 +122,8 @@ class Model:
         for node, machines in seen.machines.items():
             theirs = {id for id in machines if id.startswith("sb-")}
             for id in sorted(theirs ^ {id for id, place in said.items() if place == node}):
-                yield f"{id} has {'a' if id in theirs else 'no'} VM on {node}, by the API it runs on {said.get(id, 'no node')}"
+                yield (f"{id} has {'a' if id in theirs else 'no'} VM on {node}, "
+                       f"by the API it runs on {said.get(id, 'no node')}")
             for id, pid in machines.items():
                 if pid not in seen.vmms[node]:
                     yield f"{id} has no process: {node}'s store says {pid}"

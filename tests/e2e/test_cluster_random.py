@@ -1,5 +1,5 @@
-"""A long random life of a cluster: sandboxes come, work and go while nodes, cables, VMs and the control plane fail and come back;
-what a client was told must stay true (cluster_model.py).
+"""A long random life of a cluster: sandboxes come, work and go while nodes, cables, VMs and the control plane fail and
+come back; what a client was told must stay true (cluster_model.py).
 
 NANOBOX_RANDOM_SEED repeats the steps of a run, though not its moments. NANOBOX_RANDOM_STEPS says how many steps there are; without
 it there are as many as NANOBOX_RANDOM_SEC seconds (40) allow.
@@ -33,6 +33,16 @@ MARK = ("mkdir -p /mem; grep -q ' /mem ' /proc/mounts || mount -t tmpfs tmpfs /m
         "echo \"$(cat /root/mark 2>/dev/null):$(cat /mem/mark 2>/dev/null)\"; ")
 
 
+def vmms_of(node):
+    return {pid for pid, command in node.processes().items() if command.startswith("/vmm/")}
+
+
+def addresses_of(node):
+    """Those that its store says are held."""
+    leases = node_store(node.data, "SELECT number FROM lease WHERE kind = 'ip'")
+    return [str(ipaddress.ip_address(number)) for number, in leases]
+
+
 class Life(ClusterCase):
     nodes_wanted = 3
 
@@ -63,7 +73,7 @@ class Life(ClusterCase):
                     self.check(self.contradictions(is_quiet=False))
             self.check_quiet()
         except BaseException:
-            print("\n".join(["", f"    step {done} of NANOBOX_RANDOM_SEED={self.seed}; the last ones:", *self.trail[-40:]]), flush=True)
+            print(f"\n    step {done} of NANOBOX_RANDOM_SEED={self.seed}; the last ones:", *self.trail[-40:], sep="\n", flush=True)
             raise
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.numbers.most_common() if kind != "name")
         print(f"    {done} steps: {kinds}", flush=True)
@@ -77,8 +87,8 @@ class Life(ClusterCase):
         healthy = [node for node in self.nodes if node.name not in self.troubles]
         may_trouble = len(self.troubles) < 2
         asks = [(14, self.create, len(self.model.there()) < MANY), (8, self.delete, there), (22, self.mark, there),
-                (9, self.pause, running), (10, self.resume, paused), (4, self.fork, running if len(self.model.there()) < MANY - 1 else []),
-                (5, self.keep, there)]
+                (9, self.pause, running), (10, self.resume, paused),
+                (4, self.fork, running if len(self.model.there()) < MANY - 1 else []), (5, self.keep, there)]
         others = [(2, self.kill_vm, running), (12 * may_trouble, self.trouble, healthy), (14, self.mend, self.troubles),
                   (2, self.kill_control, True), (2, self.cordon, not self.cordoned), (2, self.drain, not self.cordoned),
                   (6, self.uncordon, self.cordoned)]
@@ -154,7 +164,8 @@ class Life(ClusterCase):
         if answer and answer.status == 200 and answer.json["exit_code"] == 0:
             written = answer.json["stdout"].strip().split(":")
             if not set(written) <= known.marks:
-                self.complaints.append(f"{known.name} ({known.id}) had {written} written in it, should be of {sorted(known.marks)}")
+                self.complaints.append(f"{known.name} ({known.id}) had {written} written in it, "
+                                       f"should be of {sorted(known.marks)}")
             known.marks = {mark}
         elif answer and answer.status == 200 and self.is_calm():
             self.complaints.append(f"mark {known.name}: {answer}")
@@ -195,7 +206,8 @@ class Life(ClusterCase):
                 self.mark(child)
 
     def keep(self, known, disturbance):
-        answer = self.ask_of(known, "keep", "POST", "/keepalive", {"timeout_sec": self.random.choice((7200, 9000))}, disturbance)
+        wanted = {"timeout_sec": self.random.choice((7200, 9000))}
+        answer = self.ask_of(known, "keep", "POST", "/keepalive", wanted, disturbance)
         if answer and answer.status == 200:
             known.expires_at = answer.json["expires_at"]
         else:
@@ -250,7 +262,8 @@ class Life(ClusterCase):
         self.drained.add(self.cordoned[0].name)
         self.say(f"drain {self.cordoned[0].name}")
         self.relax_drained()
-        self.client.want(200, "POST", f"/nodes/{self.cordoned[0].name}/drain", {"deadline_sec": self.random.choice((0, 1))})
+        wanted = {"deadline_sec": self.random.choice((0, 1))}
+        self.client.want(200, "POST", f"/nodes/{self.cordoned[0].name}/drain", wanted)
 
     def uncordon(self, node):
         self.say(f"uncordon {node.name}")
@@ -280,14 +293,14 @@ class Life(ClusterCase):
 
     def look(self, with_marks=False):
         listed = self.listed()
-        address = lambda number: str(ipaddress.ip_address(number))  # noqa: E731
+        nodes = {node.name: node for node in self.nodes}
+        running = [item["id"] for item in listed if item["status"] == "running"]
         return Seen(
             listed=listed,
-            machines={node.name: {id: machine["pid"] for id, machine in node.machines().items()} for node in self.nodes},
-            vmms={node.name: {pid for pid, command in node.processes().items() if command.startswith("/vmm/")} for node in self.nodes},
-            addresses={node.name: [address(number) for number, in node_store(node.data, "SELECT number FROM lease WHERE kind = 'ip'")]
-                       for node in self.nodes},
-            marks={item["id"]: self.written(item["id"]) for item in listed if with_marks and item["status"] == "running"},
+            machines={name: {id: machine["pid"] for id, machine in node.machines().items()} for name, node in nodes.items()},
+            vmms={name: vmms_of(node) for name, node in nodes.items()},
+            addresses={name: addresses_of(node) for name, node in nodes.items()},
+            marks={id: self.written(id) for id in running if with_marks},
             troubled=frozenset(self.troubled))
 
     def written(self, id):
@@ -344,8 +357,9 @@ class Checker(unittest.TestCase):
                 "expires_at": "2026-01-01T00:00:00.000Z", **more}
 
     def seen(self, **more):
-        usual = {"listed": [self.item("sb-1"), self.item("sb-2", "paused", "n2")], "machines": {"n1": {"sb-1": 11}, "n2": {"st-7": 12}},
-                 "vmms": {"n1": {11}, "n2": {12}}, "addresses": {"n1": ["10.0.0.1"], "n2": ["10.0.0.7"]}, "marks": {"sb-1": ["one"]}}
+        usual = {"listed": [self.item("sb-1"), self.item("sb-2", "paused", "n2")],
+                 "machines": {"n1": {"sb-1": 11}, "n2": {"st-7": 12}}, "vmms": {"n1": {11}, "n2": {12}},
+                 "addresses": {"n1": ["10.0.0.1"], "n2": ["10.0.0.7"]}, "marks": {"sb-1": ["one", "one"]}}
         return Seen(**{**usual, **more})
 
     def check(self, seen, *words, is_quiet=True):
@@ -377,7 +391,8 @@ class Checker(unittest.TestCase):
         paused = self.item("sb-2", "paused", "n2")
         empty = {"machines": {"n1": {}, "n2": {}}, "vmms": {"n1": set(), "n2": set()}, "marks": {}}
         self.check(self.seen(listed=[paused], **empty), "s1 (sb-1) is gone")
-        lost = self.seen(listed=[paused, self.item("sb-1", "lost", reason="n1 is lost")], **empty, troubled=frozenset({"n1"}))
+        listed = [paused, self.item("sb-1", "lost", reason="n1 is lost")]
+        lost = self.seen(listed=listed, **empty, troubled=frozenset({"n1"}))
         self.check(lost, "s1 (sb-1) is lost on n1")
         self.check(lost, is_quiet=False)
         lost.troubled = frozenset({"n2"})

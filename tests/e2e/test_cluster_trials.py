@@ -1,4 +1,4 @@
-"""Hosts and cables that are not as they should be, without being gone: a link that flaps, clocks that differ, a disk that is full.
+"""Hosts and cables that are not as they should be, without being gone: a link that flaps, clocks that differ, a full disk.
 One cluster for all: n1 has a small disk, n2's clock is five minutes ahead, n3's as much behind."""
 import contextlib
 import datetime
@@ -12,7 +12,7 @@ import tempfile
 import time
 import unittest
 
-from cluster import BACK, LOST, SMALL, ClusterCase, Node
+from cluster import LOST, SMALL, ClusterCase, Node
 from harness import HERE, IMAGES, until
 from leaks import files_below, half_made
 from random_image import random_image
@@ -61,7 +61,8 @@ class Skewed(Node):
     def environment(self):
         library = self.folder / "shifted_clock.so"
         if not library.exists():
-            subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-o", library, HERE / "shifted_clock.c", "-ldl"], check=True)
+            source = HERE / "shifted_clock.c"
+            subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-o", library, source, "-ldl"], check=True)
         return {**super().environment(), "LD_PRELOAD": str(library), "SHIFT_SEC": str(int(self.skew.total_seconds()))}
 
 
@@ -103,11 +104,9 @@ class Trials(ClusterCase):
         self.sh(paused, "echo paused > /root/mark")
         self.pause(paused)
         machine = node.machines()[running]["pid"]
-        losses = 0
         for _ in range(7):
             node.cut()
             time.sleep(moments.uniform(0.2, 2))
-            losses += node.status == "lost"
             node.mend()
             time.sleep(moments.uniform(0.2, 2))
         node.cut()
@@ -118,7 +117,8 @@ class Trials(ClusterCase):
         self.assertEqual(self.sh(running, "cat /root/mark"), "running\n")
         self.assertEqual(self.resume(paused)["status"], "running")
         self.assertEqual(self.sh(paused, "cat /root/mark"), "paused\n")
-        self.assertEqual(sorted(item["id"] for item in self.client.want(200, "GET", "/sandboxes")["items"]), sorted([running, paused]))
+        listed = [item["id"] for item in self.client.want(200, "GET", "/sandboxes")["items"]]
+        self.assertEqual(sorted(listed), sorted([running, paused]))
         self.assertEqual(set().union(*(each.sandboxes() for each in self.nodes)), {running, paused})
         self.check_beats_once(node)
 
@@ -173,7 +173,8 @@ class Trials(ClusterCase):
         self.sh(sandbox, "echo kept > /root/mark")
         with self.only(self.ahead, self.behind):  # its copy goes to the other
             self.pause(sandbox)
-            until("its saved state is copied", lambda: list((self.behind.data / "snapshots/sandboxes").glob(f"{sandbox}*")), 60)
+            copies = self.behind.data / "snapshots/sandboxes"
+            until("its saved state is copied", lambda: list(copies.glob(f"{sandbox}*")), 60)
         paused = time.monotonic()
         self.ahead.child.end(signal.SIGKILL)
         until("it is lost", lambda: self.seen(sandbox)["status"] == "lost", LOST)
@@ -220,7 +221,9 @@ class Trials(ClusterCase):
         self.create_on(self.small, "large")
 
     def stock(self):
-        return {pathlib.Path(machine["run_dir"]).name for id, machine in self.small.machines().items() if not id.startswith("sb-")}
+        """The run folders of VMMs in stock."""
+        machines = self.small.machines().items()
+        return {pathlib.Path(machine["run_dir"]).name for id, machine in machines if not id.startswith("sb-")}
 
 
 if __name__ == "__main__":
