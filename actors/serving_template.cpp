@@ -12,6 +12,14 @@ Result<std::shared_ptr<const Template>> serving_template(const Boards& boards, c
                  .subject = sandbox.template_name,
                  .reason = "no template has that name",
                  .mend = "POST /api/v1/templates/warmup makes one"});
+  if (!entry->usable() && entry->error && entry->error->code == ErrorCode::node_lost)
+    return fail({.code = ErrorCode::node_lost,
+                 .attempted = "create a sandbox from template",
+                 .subject = sandbox.template_name,
+                 .reason = entry->error->reason,
+                 .mend = entry->error->mend,
+                 .transient = true,
+                 .retry_after_sec = 5});
   if (!entry->usable())
     return fail({.code = ErrorCode::template_not_ready,
                  .attempted = "create a sandbox from template",

@@ -16,6 +16,7 @@ using Node = SandboxDirectoryState::Node;
 constexpr std::chrono::minutes kFetchDeadline{61};
 constexpr std::chrono::seconds kShort{100};
 constexpr std::size_t kCopyingAtOnce = 2;
+constexpr std::chrono::seconds kCopyAgain{30};
 
 bool is_connected(Self self, const std::string& node_id) {
   const auto node = self->state.nodes.find(node_id);
@@ -71,6 +72,7 @@ bool copy(Self self, const Sandbox& sandbox) {
             --self->state.copying;
             spdlog::warn("sandbox {}: {}", id, describe(from_caf(error, "copy its saved state to another node")));
             self->state.uncopied.insert(id);
+            self->state.copy_again[id] = self->clock().now() + kCopyAgain;
           });
   return true;
 }
@@ -89,7 +91,9 @@ void look_after_copies(Self self) {
       next = state.uncopied.erase(next);
       continue;
     }
-    if (!node_of(self, sandbox->second) || !copy(self, sandbox->second)) {
+    const auto again = state.copy_again.find(*next);
+    const bool is_too_soon = again != state.copy_again.end() && self->clock().now() < again->second;
+    if (is_too_soon || !node_of(self, sandbox->second) || !copy(self, sandbox->second)) {
       ++next;
       continue;
     }
@@ -136,6 +140,7 @@ void drop_copies(Self self, const std::string& id) {
   auto& state = self->state;
   auto copies = state.copies.extract(id);
   state.uncopied.erase(id);
+  state.copy_again.erase(id);
   if (const auto sandbox = state.sandboxes.find(id); state.unadopted.erase(id) != 0 && sandbox != state.sandboxes.end())
     drop_on(self, sandbox->second.node_id, saved_name(sandbox->second));
   if (copies.empty()) return;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <map>
@@ -49,11 +50,12 @@ struct SandboxDirectoryState {
     std::string saved;  ///< its name
     std::set<std::string> nodes;
   };
-  std::map<std::string, Copies> copies;  ///< by sandbox id
-  std::set<std::string> uncopied;        ///< paused sandboxes that may lack copies
-  std::size_t copying = 0;               ///< copies on their way
-  std::set<std::string> unadopted;       ///< sandboxes that were given to a node which has yet to take them over
-  std::set<std::string> exported;        ///< saved states of forks that are on their way to other nodes
+  std::map<std::string, Copies> copies;                                     ///< by sandbox id
+  std::set<std::string> uncopied;                                           ///< paused sandboxes that may lack copies
+  std::size_t copying = 0;                                                  ///< copies on their way
+  std::map<std::string, std::chrono::steady_clock::time_point> copy_again;  ///< of those that failed: not before then
+  std::set<std::string> unadopted;  ///< sandboxes that were given to a node which has yet to take them over
+  std::set<std::string> exported;   ///< saved states of forks that are on their way to other nodes
   /// By parent and node: how many children the node was asked for and has not told of yet.
   std::map<std::string, std::map<std::string, std::uint32_t>> children_due;
   std::optional<OpenQuestions> questions;
