@@ -287,8 +287,8 @@ void make_size(Self self, const Template& entry) {
       current->status != TemplateStatus::ready || current->snapshot_status != SnapshotStatus::ready ||
       current->snapshot_key != entry.snapshot_key ||
       !SnapshotStore::is_of(entry.snapshot_key, snapshot_key_of(services, entry)) ||
-      usable_snapshot(services, entry, entry.resources) || !has_memory_for(entry.resources) ||
-      !make_room(services, entry, current->resources))
+      is_shared(services, entry.snapshot_key) || usable_snapshot(services, entry, entry.resources) ||
+      !has_memory_for(entry.resources) || !make_room(services, entry, current->resources))
     return;
   spdlog::info("a snapshot of {} with {} vCPU and {} MiB is made, for it was asked for", entry.name,
                entry.resources.vcpu, entry.resources.memory_mb);

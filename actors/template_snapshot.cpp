@@ -1,6 +1,7 @@
 #include "actors/template_snapshot.hpp"
 
 #include <algorithm>
+#include <fstream>
 
 #include "config/sha256.hpp"
 
@@ -69,6 +70,19 @@ Result<SavedState> usable_snapshot(const Services& services, const Template& ent
   const auto saved = NANOBOX_TRY(services.snapshots->find(entry.snapshot_key, size.vcpu, size.memory_mb));
   NANOBOX_TRY(check_fits_here(services, saved));
   return saved;
+}
+
+namespace {
+constexpr const char* kSharedMark = "shared";
+}  // namespace
+
+void note_shared(const std::filesystem::path& key_folder) {
+  const std::ofstream mark(key_folder / kSharedMark);
+}
+
+bool is_shared(const Services& services, const std::string& key) {
+  std::error_code error;
+  return std::filesystem::exists(services.snapshots->template_folder(key, 1, 1).parent_path() / kSharedMark, error);
 }
 
 bool snapshot_in_use(const Services& services, const std::filesystem::path& folder) {

@@ -29,6 +29,11 @@ Result<void> check_fits_here(const Services& services, const SavedState& saved);
 /// @errors boot_path_unavailable: there is none · snapshot_invalid: it does not fit, or is broken
 Result<SavedState> usable_snapshot(const Services& services, const Template& entry, const Resources& size);
 
+/// Notes that other nodes have snapshots of that key too (its folder's name): from here on none is made under it, for
+/// another node's of the same size would have the same name and another content. Blocking, briefly.
+void note_shared(const std::filesystem::path& key_folder);
+bool is_shared(const Services& services, const std::string& key);
+
 /// Whether a sandbox stands on a snapshot's folder, or somebody holds it.
 bool snapshot_in_use(const Services& services, const std::filesystem::path& folder);
 

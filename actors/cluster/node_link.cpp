@@ -171,7 +171,8 @@ void introduce(Self self, const NodeDoorActor& door, const std::string& challeng
   hello.sandboxes = copies_of(boards.sandboxes);
   hello.templates = copies_of(boards.templates);
   hello.pools = copies_of(boards.pools);
-  for (const auto& kept : boards.kept_states.all()) hello.kept_states.push_back(saved_name(*kept));
+  for (const auto& kept : boards.kept_states.all())
+    if (kept->status != SandboxStatus::creating) hello.kept_states.push_back(saved_name(*kept));
   state.face = self->spawn(node_face, state.node, state.fetchers, NewsFlushActor(NodeLinkActor(self)));
   self->request(door, kHelloDeadline, hello_atom_v, std::move(hello), *state.face, std::move(*proof))
       .then([self](const Admission& admission) { admitted(self, admission); },

@@ -55,7 +55,7 @@ void copy_made(Self self, const std::string& id, const std::string& saved, const
 /// @returns false: no node can take it now
 bool copy(Self self, const Sandbox& sandbox) {
   auto& state = self->state;
-  std::vector<std::string> excluded{sandbox.node_id};
+  auto excluded = not_for(self, sandbox);
   if (const auto copies = state.copies.find(sandbox.id); copies != state.copies.end())
     excluded.insert(excluded.end(), copies->second.nodes.begin(), copies->second.nodes.end());
   const auto target = choose_for(self, sandbox, {}, std::move(excluded));
@@ -159,6 +159,13 @@ std::string copy_holder(Self self, const Sandbox& sandbox) {
     cordoned = node_id;
   }
   return cordoned;
+}
+
+std::vector<std::string> not_for(Self self, const Sandbox& sandbox) {
+  std::vector<std::string> nodes{sandbox.node_id};
+  const auto left = self->state.left_with.find(sandbox.id);
+  if (left != self->state.left_with.end()) nodes.insert(nodes.end(), left->second.begin(), left->second.end());
+  return nodes;
 }
 
 StateOffer state_offer(Self self, const Sandbox& sandbox) {

@@ -58,16 +58,6 @@ bool take_due_child(Self self, const std::string& node_id, const Sandbox& sandbo
   return true;
 }
 
-/// Nobody waits for it any more, and its node may have it, or be about to.
-void give_up(Self self, const std::string& id, const std::string& node_id) {
-  leave_behind(self, node_id, id);
-  forget(self, id);
-  (void)flush(self);  // nobody else would know that its node has yet to end it
-  const auto& nodes = self->state.nodes;
-  if (const auto node = nodes.find(node_id); node != nodes.end() && node->second.connected)
-    end_on(self, node->second, id);
-}
-
 // --- Nodes
 
 NodeReport report_of(const Node& node) {
@@ -157,6 +147,8 @@ void departed(Self self, const std::string& node_id, std::uint64_t epoch, const 
   update_view(self, node);
   for (const auto& [id, sandbox] : state.sandboxes)
     if (sandbox.node_id == node_id) show(self, sandbox);
+  for (const auto& [id, copies] : state.copies)
+    if (copies.nodes.contains(node_id)) state.uncopied.insert(id);  // others may have one
 }
 
 void take_news(Self self, const std::string& node_id, std::uint64_t epoch, NodeNews& news) {
@@ -170,7 +162,8 @@ void take_news(Self self, const std::string& node_id, std::uint64_t epoch, NodeN
   }
   for (const auto& id : news.gone_sandboxes) {
     ended_there(self, node_id, id);
-    if (is_its_own(self, node_id, id) && !state.creating.contains(id)) forget(self, id);
+    if (is_its_own(self, node_id, id) && !state.creating.contains(id) && !state.unadopted.contains(id))
+      forget(self, id);
   }
   for (auto& entry : news.templates) node.templates[template_key(entry.owner, entry.name)] = std::move(entry);
   for (const auto& key : news.gone_templates) node.templates.erase(key);
@@ -677,6 +670,11 @@ void take(Self self, const Sandbox& sandbox) {
   if (known != state.sandboxes.end() && known->second.node_id == sandbox.node_id &&
       (known->second.revision > sandbox.revision || known->second.owner != sandbox.owner))
     return;
+  // An answer from before the resume that was marked meanwhile.
+  if (known != state.sandboxes.end() && known->second.node_id == sandbox.node_id &&
+      known->second.revision == sandbox.revision && known->second.status == SandboxStatus::resuming &&
+      sandbox.status == SandboxStatus::paused)
+    return;
   if (!state.creating.contains(sandbox.id))
     (void)state.view.adopt({.sandbox_id = sandbox.id,
                             .node_id = sandbox.node_id,
@@ -720,6 +718,8 @@ void children_failed(Self self, const std::string& node_id, const std::string& p
 
 bool take_word(Self self, const std::string& node_id, const Sandbox& sandbox) {
   auto& state = self->state;
+  // Its saved state is its own and nobody else's.
+  if (!sandbox.lineage.paused_state.empty() && sandbox_of_saved(saved_name(sandbox)) != sandbox.id) return false;
   if (is_its_own(self, node_id, sandbox.id)) {
     if (state.sandboxes.at(sandbox.id).owner != sandbox.owner) return false;
     take(self, sandbox);
@@ -745,6 +745,15 @@ void ended_there(Self self, const std::string& node_id, const std::string& id) {
   if (left == state.left_with.end() || left->second.erase(node_id) == 0) return;
   if (left->second.empty()) state.left_with.erase(left);
   flush_soon(self, id);
+}
+
+void give_up(Self self, const std::string& id, const std::string& node_id) {
+  leave_behind(self, node_id, id);
+  forget(self, id);
+  (void)flush(self);  // nobody else would know that its node has yet to end it
+  const auto& nodes = self->state.nodes;
+  if (const auto node = nodes.find(node_id); node != nodes.end() && node->second.connected)
+    end_on(self, node->second, id);
 }
 
 void end_on(Self self, const Node& node, const std::string& id) {

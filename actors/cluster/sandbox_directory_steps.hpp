@@ -42,6 +42,8 @@ bool says_nothing_of_it(const Error& error);
 void leave_behind(SandboxDirectorySelf self, const std::string& node_id, const std::string& id);
 /// The node has nothing of it any more.
 void ended_there(SandboxDirectorySelf self, const std::string& node_id, const std::string& id);
+/// Nobody waits for it any more, and its node may have it, or be about to.
+void give_up(SandboxDirectorySelf self, const std::string& id, const std::string& node_id);
 /// Has a node end a sandbox that is not, or no more, its own.
 void end_on(SandboxDirectorySelf self, const SandboxDirectoryState::Node& node, const std::string& id);
 
@@ -64,6 +66,8 @@ void copies_arrived(SandboxDirectorySelf self, const std::string& node_id, const
 void drop_copies(SandboxDirectorySelf self, const std::string& id);
 /// A connected node that can go on with it while its own is away; empty: none.
 std::string copy_holder(SandboxDirectorySelf self, const Sandbox& sandbox);
+/// Where no other may go on with it, nor a copy go: its own node, and those that have yet to end an older one.
+std::vector<std::string> not_for(SandboxDirectorySelf self, const Sandbox& sandbox);
 /// What a node needs to get that sandbox' files, and from whom.
 StateOffer state_offer(SandboxDirectorySelf self, const Sandbox& sandbox);
 /// A node for one that others of that sandbox' node could continue; `resources` is what it must have room for.

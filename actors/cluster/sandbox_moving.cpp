@@ -18,29 +18,40 @@ using ForkQuestion = Question<Forked>;
 constexpr std::chrono::minutes kFetchDeadline{61};
 constexpr std::chrono::seconds kShort{100};
 
-/// Its node resumes it. From here on a copy elsewhere is older than what the node may have.
-void resume_there(Self self, const std::string& id, SandboxQuestion question) {
+auto answer_to(const SandboxQuestion& question) {
+  return [question](Result<Sandbox> resumed) {
+    if (resumed)
+      question.answer(std::move(*resumed));
+    else
+      question.fail(resumed.error());
+  };
+}
+
+/// Its node resumes it. From here on a copy elsewhere, or one on its way, is older than what the node may have.
+/// @param then  told what came of it
+template <class Then>
+void resume_there(Self self, const std::string& id, Then then) {
   auto& state = self->state;
   auto& sandbox = state.sandboxes.at(id);
   const auto before = sandbox;
-  if (state.copies.contains(id) && sandbox.status == SandboxStatus::paused) {
+  if (state.nodes.size() > 1 && sandbox.status == SandboxStatus::paused) {
     sandbox.status = SandboxStatus::resuming;
     show(self, sandbox);
     flush_soon(self, id);
     if (auto flushed = flush(self); !flushed) {
       sandbox = before;
       show(self, sandbox);
-      return question.fail(flushed.error());
+      return then(Result<Sandbox>(fail(flushed.error())));
     }
   }
   self->request(state.nodes.at(sandbox.node_id).session, kCopyDeadline, resume_atom_v, id)
       .then(
-          [self, id, node_id = sandbox.node_id, question](Sandbox& resumed) mutable {
+          [self, id, node_id = sandbox.node_id, then](Sandbox& resumed) mutable {
             resumed.node_id = node_id;
             if (resumed.id == id && is_its_own(self, node_id, id)) take(self, resumed);
-            question.answer(std::move(resumed));
+            then(Result<Sandbox>(std::move(resumed)));
           },
-          [self, id, before, question](caf::error& failed) mutable {
+          [self, id, before, then](caf::error& failed) mutable {
             const auto error = told_of_loss(self, id, from_caf(failed, "resume the sandbox"));
             const auto now = self->state.sandboxes.find(id);
             // A node that is lost may have resumed it; any other says how it is.
@@ -50,8 +61,23 @@ void resume_there(Self self, const std::string& id, SandboxQuestion question) {
               show(self, now->second);
               flush_soon(self, id);
             }
-            question.fail(error);
+            then(Result<Sandbox>(fail(error)));
           });
+}
+
+/// It turned out that the node has no copy: the sandbox is its former node's again, unless that has ended it already.
+void take_back(Self self, const std::string& id, const std::string& from, const std::string& to) {
+  auto& state = self->state;
+  const auto sandbox = state.sandboxes.find(id);
+  const auto left = state.left_with.find(id);
+  if (sandbox == state.sandboxes.end() || sandbox->second.node_id != to || left == state.left_with.end() ||
+      !left->second.contains(from))
+    return;
+  sandbox->second.node_id = from;
+  state.unadopted.erase(id);
+  ended_there(self, from, id);
+  show(self, sandbox->second);
+  flush_soon(self, id);
 }
 
 /// The sandbox is that node's from here on, which has a copy of its saved state. Stored before the node hears of it:
@@ -87,8 +113,10 @@ void hand_over(Self self, const std::string& id, const std::string& to, Then the
             if (adopted.id == id && is_its_own(self, to, id)) take(self, adopted);
             then(Result<void>());
           },
-          [self, id, then](caf::error& error) {
-            then(Result<void>(fail(told_of_loss(self, id, from_caf(error, "take over the sandbox")))));
+          [self, id, from, to, then](caf::error& failed) {
+            const auto error = told_of_loss(self, id, from_caf(failed, "take over the sandbox"));
+            if (error.code == ErrorCode::artifact_missing) take_back(self, id, from, to);
+            then(Result<void>(fail(error)));
           });
 }
 
@@ -99,7 +127,7 @@ void resume_handed_over(Self self, const std::string& id, const std::string& to,
     const auto sandbox = self->state.sandboxes.find(id);
     if (sandbox == self->state.sandboxes.end()) return question.fail(missing_sandbox(id));
     if (!node_of(self, sandbox->second)) return question.fail(out_of_reach(self, sandbox->second));
-    resume_there(self, id, question);
+    resume_there(self, id, answer_to(question));
   });
 }
 
@@ -109,6 +137,7 @@ void resume_handed_over(Self self, const std::string& id, const std::string& to,
 struct Spread {
   std::string parent;
   std::string saved;
+  std::set<std::string> keepers;                ///< nodes that keep the saved state until the fork is over
   std::map<std::string, std::uint32_t> counts;  ///< by node id
   std::vector<std::string> reserved;
   std::size_t pending = 0;
@@ -156,16 +185,15 @@ void spread_over(Self self, const std::shared_ptr<Spread>& plan, ForkQuestion qu
   if (!plan->saved.empty()) state.exported.erase(plan->saved);
   for (auto& [node_id, child] : plan->made) {
     child.node_id = node_id;
-    const auto node = state.nodes.find(node_id);
     if (plan->failure) {
-      if (node != state.nodes.end() && node->second.connected) end_on(self, node->second, child.id);
+      give_up(self, child.id, node_id);
     } else {
       (void)take_word(self, node_id, child);
     }
     plan->forked.children.push_back(std::move(child));
   }
   if (!plan->saved.empty())
-    for (const auto& [node_id, count] : plan->counts)
+    for (const auto& node_id : plan->keepers)
       if (const auto node = state.nodes.find(node_id); node != state.nodes.end() && node->second.connected)
         self->request(node->second.session, kShort, undo_atom_v, plan->saved).then([] {}, [](caf::error&) {});
   if (plan->failure) return question.fail(*plan->failure);
@@ -214,7 +242,8 @@ void make_children(Self self, const std::shared_ptr<Spread>& plan, const std::st
 void exported(Self self, const std::shared_ptr<Spread>& plan, const std::string& home, Forked& saved,
               ForkQuestion question) {
   auto& state = self->state;
-  if (saved.children.size() != 1 || saved.children.front().id != plan->parent) {
+  if (saved.children.size() != 1 || saved.children.front().id != plan->parent ||
+      sandbox_of_saved(saved_name(saved.children.front())) != plan->parent) {
     plan->counts.clear();
     plan->pending = 1;
     return node_failed(self, plan,
@@ -231,6 +260,8 @@ void exported(Self self, const std::shared_ptr<Spread>& plan, const std::string&
   plan->forked.pause_us = saved.pause_us;
   plan->forked.frozen_us = saved.frozen_us;
   state.exported.insert(plan->saved);
+  plan->keepers.insert(home);
+  for (const auto& [node_id, count] : plan->counts) plan->keepers.insert(node_id);
   const auto offer = state_offer(self, exported);
   plan->pending = plan->counts.size();
   const auto counts = plan->counts;
@@ -262,7 +293,7 @@ caf::result<Sandbox> resume(Self self, const std::string& id) {
   // Made last: who is refused gets no answer of a promise that was made.
   const SandboxQuestion question(*state.questions, self->make_response_promise<Sandbox>());
   if (holder.empty())
-    resume_there(self, id, question);
+    resume_there(self, id, answer_to(question));
   else
     resume_handed_over(self, id, holder, question);
   return question.promise();
@@ -275,12 +306,12 @@ void move_away(Self self, const std::string& id) {
   const auto& sandbox = found->second;
   const auto resources = amounts_of(sandbox.resources, 0);
   // Where a copy is already, if there is room.
-  std::vector<std::string> others{sandbox.node_id};
+  auto others = not_for(self, sandbox);
   const auto holder = copy_holder(self, sandbox);
   for (const auto& [node_id, node] : state.nodes)
     if (!holder.empty() && node_id != holder) others.push_back(node_id);
   auto target = choose_for(self, sandbox, resources, std::move(others));
-  if (!target && !holder.empty()) target = choose_for(self, sandbox, resources, {sandbox.node_id});
+  if (!target && !holder.empty()) target = choose_for(self, sandbox, resources, not_for(self, sandbox));
   if (!target) {
     spdlog::warn("sandbox {}: it stays paused on its drained node: {}", id, describe(target.error()));
     return;
@@ -304,15 +335,11 @@ void move_away(Self self, const std::string& id) {
             }
             hand_over(self, id, target, [self, id, target, moved](const Result<void>& handed) {
               if (!handed) return moved(to_caf(handed.error()));
-              const auto node = self->state.nodes.find(target);
-              if (node == self->state.nodes.end() || !node->second.connected) return;
-              self->request(node->second.session, kCopyDeadline, resume_atom_v, id)
-                  .then(
-                      [self, id, target](Sandbox& resumed) {
-                        resumed.node_id = target;
-                        if (resumed.id == id && is_its_own(self, target, id)) take(self, resumed);
-                      },
-                      [moved](caf::error& error) { moved(error); });
+              const auto now = self->state.sandboxes.find(id);
+              if (now == self->state.sandboxes.end() || !node_of(self, now->second)) return;
+              resume_there(self, id, [moved](const Result<Sandbox>& resumed) {
+                if (!resumed) moved(to_caf(resumed.error()));
+              });
             });
           },
           [moved](caf::error& error) { moved(error); });

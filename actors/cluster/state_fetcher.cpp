@@ -89,7 +89,7 @@ StateFetcherActor::behavior_type state_fetcher(Self self, SharedServices service
         auto& state = self->state;
         const auto name = saved_name(offer.state);
         const auto here = state.services->boards->kept_states.find(name);
-        if (here && here->status != SandboxStatus::creating) return caf::unit;
+        if (here && here->status != SandboxStatus::creating && !state.fetching.contains(name)) return caf::unit;
         // Before the promise is made, which takes the sender along.
         const auto asker = caf::actor_cast<caf::actor_addr>(self->current_sender());
         auto promise = self->make_response_promise<void>();

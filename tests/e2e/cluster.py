@@ -49,7 +49,7 @@ class Member(Daemon):
 
     def launch(self, *flags):
         self.child = self.network.run(lambda: Child(
-            [*self.prefix, BUILD / "bin" / "nanoboxd", "--config", self.config, f"--agent.vmm={vmm()}", *self.flags, *flags],
+            [BUILD / "bin" / "nanoboxd", "--config", self.config, f"--agent.vmm={vmm()}", *self.flags, *flags],
             self.log, self.environment()))
 
     def start(self, *flags):

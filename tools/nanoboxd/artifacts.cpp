@@ -9,6 +9,7 @@
 #include <set>
 
 #include "actors/disk_keeper.hpp"
+#include "actors/template_snapshot.hpp"
 #include "pipeline/boot/snapshot/snapshot_store.hpp"
 #include "pipeline/cluster/artifact/fetch_artifact.hpp"
 #include "pipeline/cluster/artifact/open_artifact.hpp"
@@ -70,6 +71,7 @@ public:
 
   Result<OpenArtifact> open(const std::string&, const std::string& name, const ScanProgress& progress) const override {
     const auto place = NANOBOX_TRY(place_on(*services_, name));
+    if (name.starts_with("snapshot.")) note_shared(place.chunks.parent_path().parent_path());
     return open_artifact(name, place.files, place.chunks, progress);
   }
 
@@ -176,6 +178,7 @@ Result<std::uint64_t> fetch_into_place(const Services& services, ByteStream& str
                      .reason = "it came with a file '" + file.name + "', which it cannot have",
                      .mend = ""});
   if (half) NANOBOX_TRY(services.snapshots->publish(std::move(*half), place->folder, true));
+  if (name.starts_with("snapshot.")) note_shared(place->folder.parent_path());
   // Another node may get it from here without its being read once more.
   const auto here = NANOBOX_TRY(place_on(services, name));
   if (auto noted = remember_manifest(fetched.manifest, here.files, here.chunks); !noted)
@@ -215,7 +218,9 @@ private:
     if (is_here(services, name)) return ArtifactOrigin{};
     auto failure = nobody_has(name);
     for (const auto& text : sources) {
-      auto source = NANOBOX_TRY(parse_listen_address(text));
+      auto parsed = parse_listen_address(text);
+      if (!parsed) continue;
+      auto& source = *parsed;
       if (source.host == "0.0.0.0") source.host = control_host_;
       const auto bytes = fetch_from(services, identity_(), name, source);
       if (bytes) return ArtifactOrigin{.source = to_string(source), .bytes = *bytes};
