@@ -1,7 +1,7 @@
 """A template's snapshot: how it is made, what comes of it, and what must never come of a broken one."""
-import contextlib
 import collections
 import concurrent.futures
+import contextlib
 import hashlib
 import json
 import os
