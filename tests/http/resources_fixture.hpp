@@ -91,7 +91,7 @@ inline SandboxDirectoryActor::behavior_type stand_in_sandboxes(SandboxDirectoryA
                                 "{\"node_id\":\"here\",\"template\":\"" + request.sandbox.template_name + "\"}");
       },
       [](hello_atom, const NodeStatus&, const NodeSessionActor&, const std::vector<Sandbox>&,
-         const std::vector<Template>&) { return std::vector<std::string>(); },
+         const std::vector<Template>&, const std::vector<std::string>&) { return std::vector<std::string>(); },
       [](node_atom, const NodeStatus&) {},
       [](lost_atom, const std::string&, std::uint64_t, const std::string&) {},
       [](news_atom, const std::string&, std::uint64_t, const NodeNews&) {},
