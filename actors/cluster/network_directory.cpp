@@ -70,10 +70,10 @@ void watch_boards(Self self) {
   auto& state = self->state;
   const auto& boards = *state.control->boards;
   const auto address = self->address();
-  // What the peers need to know of a node, as it was seen last: most that is published of one is only its heartbeat.
   state.sandboxes = state.control->boards->sandboxes.watch_all([address](const std::string& id, const auto&) {
     if (const auto actor = caf::actor_cast<NetworkDirectoryActor>(address)) caf::anon_send(actor, network_atom_v, id);
   });
+  // What the peers need to know of a node, as it was seen last: most that is published of one is only its heartbeat.
   state.statuses = state.control->boards->nodes.watch_all(
       [address, seen = std::map<std::string, std::pair<std::string, std::vector<std::string>>>()](
           const std::string& id, const auto& node) mutable {

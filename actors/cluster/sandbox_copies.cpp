@@ -18,17 +18,6 @@ constexpr std::chrono::seconds kShort{100};
 constexpr std::size_t kCopyingAtOnce = 2;
 constexpr std::chrono::seconds kCopyAgain{30};
 
-bool is_connected(Self self, const std::string& node_id) {
-  const auto node = self->state.nodes.find(node_id);
-  return node != self->state.nodes.end() && node->second.connected;
-}
-
-void drop_on(Self self, const std::string& node_id, const std::string& saved) {
-  if (!is_connected(self, node_id)) return;  // it says itself what it keeps when it is back
-  self->request(self->state.nodes.at(node_id).session, kShort, undo_atom_v, saved)
-      .then([] {}, [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "drop a saved state"))); });
-}
-
 bool is_paused_as(const Sandbox& sandbox, const std::string& saved) {
   return sandbox.status == SandboxStatus::paused && saved_name(sandbox) == saved;
 }
@@ -37,8 +26,8 @@ bool is_paused_as(const Sandbox& sandbox, const std::string& saved) {
 std::size_t copies_of(Self self, const std::string& id) {
   const auto copies = self->state.copies.find(id);
   if (copies == self->state.copies.end()) return 0;
-  return static_cast<std::size_t>(
-      std::ranges::count_if(copies->second.nodes, [&](const auto& node) { return is_connected(self, node); }));
+  return static_cast<std::size_t>(std::ranges::count_if(
+      copies->second.nodes, [&](const auto& node) { return connected_node(self, node) != nullptr; }));
 }
 
 void copy_made(Self self, const std::string& id, const std::string& saved, const std::string& node_id) {
@@ -58,7 +47,7 @@ bool copy(Self self, const Sandbox& sandbox) {
   auto excluded = not_for(self, sandbox);
   if (const auto copies = state.copies.find(sandbox.id); copies != state.copies.end())
     excluded.insert(excluded.end(), copies->second.nodes.begin(), copies->second.nodes.end());
-  const auto target = choose_for(self, sandbox, {}, std::move(excluded));
+  const auto target = choose_for(self, sandbox, {}, std::move(excluded), {});
   if (!target) return false;
   ++state.copying;
   const auto saved = saved_name(sandbox);
@@ -136,6 +125,13 @@ void copies_arrived(Self self, const std::string& node_id, const std::vector<std
     if (sandbox.status == SandboxStatus::paused) state.uncopied.insert(id);  // here is a node that could have a copy
 }
 
+void drop_on(Self self, const std::string& node_id, const std::string& saved) {
+  const auto* node = connected_node(self, node_id);
+  if (!node) return;
+  self->request(node->session, kShort, undo_atom_v, saved)
+      .then([] {}, [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "drop a saved state"))); });
+}
+
 void drop_copies(Self self, const std::string& id) {
   auto& state = self->state;
   auto copies = state.copies.extract(id);
@@ -154,8 +150,9 @@ std::string copy_holder(Self self, const Sandbox& sandbox) {
   if (copies == state.copies.end() || !is_paused_as(sandbox, copies->second.saved)) return {};
   std::string cordoned;
   for (const auto& node_id : copies->second.nodes) {
-    if (!is_connected(self, node_id)) continue;
-    if (!state.nodes.at(node_id).status.cordoned) return node_id;
+    const auto* node = connected_node(self, node_id);
+    if (!node) continue;
+    if (!node->status.cordoned) return node_id;
     cordoned = node_id;
   }
   return cordoned;
@@ -180,15 +177,10 @@ StateOffer state_offer(Self self, const Sandbox& sandbox) {
 }
 
 Result<std::string> choose_for(Self self, const Sandbox& sandbox, const Amounts& resources,
-                               std::vector<std::string> excluded) {
+                               std::vector<std::string> excluded, const GroupPlace& group) {
   auto& state = self->state;
   const auto home = state.nodes.find(sandbox.node_id);
   const auto machine = home == state.nodes.end() ? std::string() : home->second.status.machine;
-  // A copy is for when the others of its group are lost with its node.
-  const bool is_copy = resources == Amounts{};
-  const auto group = is_copy
-                         ? GroupPlace{}
-                         : group_place_of(self, sandbox, sandbox.status == SandboxStatus::running ? "" : sandbox.id);
   const Wish wish{.owner = sandbox.owner,
                   .template_key = {},
                   .rootfs_identity = sandbox.rootfs_identity,

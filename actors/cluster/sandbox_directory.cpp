@@ -278,11 +278,9 @@ void end_unwanted(Self self, const std::string& id, const Node& node) {
 
 /// Its node stops making it, if it can yet.
 void cancel(Self self, const std::string& id) {
-  auto& state = self->state;
-  auto& creating = state.creating.at(id);
+  auto& creating = self->state.creating.at(id);
   creating.cancelled = true;
-  const auto node = state.nodes.find(creating.request.sandbox.node_id);
-  if (node != state.nodes.end() && node->second.connected) self->send(node->second.session, cancel_atom_v, id);
+  if (const auto* node = node_of(self, creating.request.sandbox)) self->send(node->session, cancel_atom_v, id);
 }
 
 /// Which version of the template the node has yet to get, and from whom.
@@ -361,9 +359,8 @@ void try_create(Self self, const std::string& id) {
             if (found == state.creating.end()) return;
             if (made.id != id || made.owner != found->second.request.sandbox.owner)
               return create_failed(self, id, broken_word(node_id), node_id);
-            const auto node = state.nodes.find(node_id);
-            if (found->second.cancelled && node != state.nodes.end() && node->second.connected)
-              return end_unwanted(self, id, node->second);
+            const auto* node = connected_node(self, node_id);
+            if (found->second.cancelled && node) return end_unwanted(self, id, *node);
             if (found->second.cancelled) return create_failed(self, id, cancelled(id), node_id);
             auto creating = state.creating.extract(id);
             made.node_id = node_id;
@@ -571,9 +568,13 @@ Error missing_sandbox(const std::string& id) {
           .mend = "GET /api/v1/sandboxes lists them"};
 }
 
-const Node* node_of(Self self, const Sandbox& sandbox) {
-  const auto node = self->state.nodes.find(sandbox.node_id);
+const Node* connected_node(Self self, const std::string& node_id) {
+  const auto node = self->state.nodes.find(node_id);
   return node != self->state.nodes.end() && node->second.connected ? &node->second : nullptr;
+}
+
+const Node* node_of(Self self, const Sandbox& sandbox) {
+  return connected_node(self, sandbox.node_id);
 }
 
 Error out_of_reach(Self self, const Sandbox& sandbox) {
@@ -751,9 +752,7 @@ void give_up(Self self, const std::string& id, const std::string& node_id) {
   leave_behind(self, node_id, id);
   forget(self, id);
   (void)flush(self);  // nobody else would know that its node has yet to end it
-  const auto& nodes = self->state.nodes;
-  if (const auto node = nodes.find(node_id); node != nodes.end() && node->second.connected)
-    end_on(self, node->second, id);
+  if (const auto* node = connected_node(self, node_id)) end_on(self, *node, id);
 }
 
 void end_on(Self self, const Node& node, const std::string& id) {

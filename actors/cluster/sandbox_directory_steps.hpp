@@ -19,7 +19,9 @@ Result<void> flush(SandboxDirectorySelf self);
 void show(SandboxDirectorySelf self, const Sandbox& sandbox);
 
 Error missing_sandbox(const std::string& id);
-/// Its node, where that is connected; else nothing.
+/// That node, where it is connected; else nothing.
+const SandboxDirectoryState::Node* connected_node(SandboxDirectorySelf self, const std::string& node_id);
+/// Its node, likewise.
 const SandboxDirectoryState::Node* node_of(SandboxDirectorySelf self, const Sandbox& sandbox);
 /// Why a sandbox cannot be used whose node is away.
 Error out_of_reach(SandboxDirectorySelf self, const Sandbox& sandbox);
@@ -62,6 +64,8 @@ void look_after_copies(SandboxDirectorySelf self);
 /// A node came, with states that it keeps for others. @param there  the sandboxes that it has itself
 void copies_arrived(SandboxDirectorySelf self, const std::string& node_id, const std::vector<std::string>& kept_states,
                     const std::set<std::string>& there);
+/// A node need not keep that saved state any more. One that is away says what it keeps when it is back.
+void drop_on(SandboxDirectorySelf self, const std::string& node_id, const std::string& saved);
 /// Its copies are of no use any more.
 void drop_copies(SandboxDirectorySelf self, const std::string& id);
 /// A connected node that can go on with it while its own is away; empty: none.
@@ -70,9 +74,10 @@ std::string copy_holder(SandboxDirectorySelf self, const Sandbox& sandbox);
 std::vector<std::string> not_for(SandboxDirectorySelf self, const Sandbox& sandbox);
 /// What a node needs to get that sandbox' files, and from whom.
 StateOffer state_offer(SandboxDirectorySelf self, const Sandbox& sandbox);
-/// A node for one that others of that sandbox' node could continue; `resources` is what it must have room for.
+/// A node for what one of that sandbox' kind could continue; `resources` is what it must have room for.
+/// @param group  where the others of its network are; nowhere for a copy, which is for when they are lost with its node
 Result<std::string> choose_for(SandboxDirectorySelf self, const Sandbox& sandbox, const Amounts& resources,
-                               std::vector<std::string> excluded);
+                               std::vector<std::string> excluded, const GroupPlace& group);
 
 // --- From node to node (sandbox_moving.cpp)
 

@@ -102,8 +102,7 @@ void hand_over(Self self, const std::string& id, const std::string& to, Then the
   show(self, sandbox);
   if (from != to) {
     spdlog::info("sandbox {}: node {} has it from now on, in place of {}", id, to, from);
-    if (const auto left = state.nodes.find(from); left != state.nodes.end() && left->second.connected)
-      end_on(self, left->second, id);
+    if (const auto* left = connected_node(self, from)) end_on(self, *left, id);
   }
   self->request(state.nodes.at(to).session, kShort, adopt_atom_v, saved, sandbox)
       .then(
@@ -121,13 +120,14 @@ void hand_over(Self self, const std::string& id, const std::string& to, Then the
 }
 
 /// Where it is handed over first, or once more.
-void resume_handed_over(Self self, const std::string& id, const std::string& to, SandboxQuestion question) {
-  hand_over(self, id, to, [self, id, question](const Result<void>& handed) {
-    if (!handed) return question.fail(handed.error());
+template <class Then>
+void resume_handed_over(Self self, const std::string& id, const std::string& to, Then then) {
+  hand_over(self, id, to, [self, id, then](const Result<void>& handed) {
+    if (!handed) return then(Result<Sandbox>(fail(handed.error())));
     const auto sandbox = self->state.sandboxes.find(id);
-    if (sandbox == self->state.sandboxes.end()) return question.fail(missing_sandbox(id));
-    if (!node_of(self, sandbox->second)) return question.fail(out_of_reach(self, sandbox->second));
-    resume_there(self, id, answer_to(question));
+    if (sandbox == self->state.sandboxes.end()) return then(Result<Sandbox>(fail(missing_sandbox(id))));
+    if (!node_of(self, sandbox->second)) return then(Result<Sandbox>(fail(out_of_reach(self, sandbox->second))));
+    resume_there(self, id, then);
   });
 }
 
@@ -140,11 +140,15 @@ struct Spread {
   std::set<std::string> keepers;                ///< nodes that keep the saved state until the fork is over
   std::map<std::string, std::uint32_t> counts;  ///< by node id
   std::vector<std::string> reserved;
-  std::size_t pending = 0;
+  std::size_t pending = 1;  ///< answers: the parent's node's, then one of each node
   std::optional<Error> failure;
   std::vector<std::pair<std::string, Sandbox>> made;  ///< on that node
   Forked forked;
 };
+
+void give_back(Self self, const Spread& plan) {
+  for (const auto& name : plan.reserved) self->state.view.release(name);
+}
 
 /// How many children go where; room is kept for each, under a name of its own, until they are there.
 Result<std::shared_ptr<Spread>> spread(Self self, const Sandbox& parent, std::uint32_t count) {
@@ -152,9 +156,6 @@ Result<std::shared_ptr<Spread>> spread(Self self, const Sandbox& parent, std::ui
   auto plan = std::make_shared<Spread>();
   plan->parent = parent.id;
   const auto resources = amounts_of(parent.resources, 0);
-  const auto give_back = [&] {
-    for (const auto& name : plan->reserved) state.view.release(name);
-  };
   const auto take_share = [&](const std::string& node_id) {
     const auto name = make_id("child");
     if (!state.view.reserve(
@@ -166,9 +167,9 @@ Result<std::shared_ptr<Spread>> spread(Self self, const Sandbox& parent, std::ui
   };
   for (std::uint32_t i = 0; i < count; ++i) {
     if (take_share(parent.node_id)) continue;
-    const auto elsewhere = choose_for(self, parent, resources, {parent.node_id});
+    const auto elsewhere = choose_for(self, parent, resources, {parent.node_id}, group_place_of(self, parent, ""));
     if (elsewhere && take_share(*elsewhere)) continue;
-    give_back();
+    give_back(self, *plan);
     return fail({.code = ErrorCode::no_capacity,
                  .attempted = "fork sandbox",
                  .subject = parent.id,
@@ -180,22 +181,17 @@ Result<std::shared_ptr<Spread>> spread(Self self, const Sandbox& parent, std::ui
 }
 
 void spread_over(Self self, const std::shared_ptr<Spread>& plan, ForkQuestion question) {
-  auto& state = self->state;
-  for (const auto& name : plan->reserved) state.view.release(name);
-  if (!plan->saved.empty()) state.exported.erase(plan->saved);
+  give_back(self, *plan);
+  self->state.exported.erase(plan->saved);
   for (auto& [node_id, child] : plan->made) {
     child.node_id = node_id;
-    if (plan->failure) {
+    if (plan->failure)
       give_up(self, child.id, node_id);
-    } else {
+    else
       (void)take_word(self, node_id, child);
-    }
     plan->forked.children.push_back(std::move(child));
   }
-  if (!plan->saved.empty())
-    for (const auto& node_id : plan->keepers)
-      if (const auto node = state.nodes.find(node_id); node != state.nodes.end() && node->second.connected)
-        self->request(node->second.session, kShort, undo_atom_v, plan->saved).then([] {}, [](caf::error&) {});
+  for (const auto& node_id : plan->keepers) drop_on(self, node_id, plan->saved);
   if (plan->failure) return question.fail(*plan->failure);
   std::ranges::sort(plan->forked.children, {}, &Sandbox::id);
   question.answer(std::move(plan->forked));
@@ -219,8 +215,8 @@ void node_failed(Self self, const std::shared_ptr<Spread>& plan, const caf::erro
 
 /// The children of one node, once the state is there.
 void make_children(Self self, const std::shared_ptr<Spread>& plan, const std::string& node_id, ForkQuestion question) {
-  const auto node = self->state.nodes.find(node_id);
-  if (node == self->state.nodes.end() || !node->second.connected)
+  const auto* node = connected_node(self, node_id);
+  if (!node)
     return node_failed(self, plan,
                        to_caf({.code = ErrorCode::node_lost,
                                .attempted = "fork sandbox",
@@ -231,7 +227,7 @@ void make_children(Self self, const std::shared_ptr<Spread>& plan, const std::st
                        std::move(question));
   const auto count = plan->counts.at(node_id);
   expect_children(self, node_id, plan->parent, count);
-  self->request(node->second.session, kCopyDeadline, create_atom_v, plan->saved, count)
+  self->request(node->session, kCopyDeadline, create_atom_v, plan->saved, count)
       .then([self, plan, node_id, question](Forked& forked) { children_made(self, plan, node_id, forked, question); },
             [self, plan, node_id, count, question](caf::error& error) {
               children_failed(self, node_id, plan->parent, count, from_caf(error, "fork the sandbox"));
@@ -243,9 +239,7 @@ void exported(Self self, const std::shared_ptr<Spread>& plan, const std::string&
               ForkQuestion question) {
   auto& state = self->state;
   if (saved.children.size() != 1 || saved.children.front().id != plan->parent ||
-      sandbox_of_saved(saved_name(saved.children.front())) != plan->parent) {
-    plan->counts.clear();
-    plan->pending = 1;
+      sandbox_of_saved(saved_name(saved.children.front())) != plan->parent)
     return node_failed(self, plan,
                        to_caf({.code = ErrorCode::internal,
                                .attempted = "fork sandbox",
@@ -253,7 +247,6 @@ void exported(Self self, const std::shared_ptr<Spread>& plan, const std::string&
                                .reason = "it answered with another sandbox",
                                .mend = "remove that node: it cannot be trusted"}),
                        std::move(question));
-  }
   auto& exported = saved.children.front();
   exported.node_id = home;
   plan->saved = saved_name(exported);
@@ -264,14 +257,13 @@ void exported(Self self, const std::shared_ptr<Spread>& plan, const std::string&
   for (const auto& [node_id, count] : plan->counts) plan->keepers.insert(node_id);
   const auto offer = state_offer(self, exported);
   plan->pending = plan->counts.size();
-  const auto counts = plan->counts;
-  for (const auto& [node_id, count] : counts) {
-    const auto node = state.nodes.find(node_id);
-    if (node_id == home || node == state.nodes.end() || !node->second.connected) {
+  for (const auto& [node_id, count] : plan->counts) {
+    const auto* node = connected_node(self, node_id);
+    if (node_id == home || !node) {
       make_children(self, plan, node_id, question);
       continue;
     }
-    self->request(node->second.session, kFetchDeadline, fetch_atom_v, offer)
+    self->request(node->session, kFetchDeadline, fetch_atom_v, offer)
         .then([self, plan, node_id = node_id, question] { make_children(self, plan, node_id, question); },
               [self, plan, question](caf::error& error) { node_failed(self, plan, error, question); });
   }
@@ -295,7 +287,7 @@ caf::result<Sandbox> resume(Self self, const std::string& id) {
   if (holder.empty())
     resume_there(self, id, answer_to(question));
   else
-    resume_handed_over(self, id, holder, question);
+    resume_handed_over(self, id, holder, answer_to(question));
   return question.promise();
 }
 
@@ -310,39 +302,30 @@ void move_away(Self self, const std::string& id) {
   const auto holder = copy_holder(self, sandbox);
   for (const auto& [node_id, node] : state.nodes)
     if (!holder.empty() && node_id != holder) others.push_back(node_id);
-  auto target = choose_for(self, sandbox, resources, std::move(others));
-  if (!target && !holder.empty()) target = choose_for(self, sandbox, resources, not_for(self, sandbox));
+  const auto group = group_place_of(self, sandbox, id);
+  auto target = choose_for(self, sandbox, resources, std::move(others), group);
+  if (!target && !holder.empty()) target = choose_for(self, sandbox, resources, not_for(self, sandbox), group);
   if (!target) {
     spdlog::warn("sandbox {}: it stays paused on its drained node: {}", id, describe(target.error()));
     return;
   }
-  const auto moved = [self, id](const caf::error& error) {
-    spdlog::warn("sandbox {}: it stays paused: {}", id, describe(from_caf(error, "move it to another node")));
-  };
+  const auto stays = [id](const Error& error) { spdlog::warn("sandbox {}: it stays paused: {}", id, describe(error)); };
   const auto from = sandbox.node_id;
   const auto saved = saved_name(sandbox);
   self->request(state.nodes.at(*target).session, kFetchDeadline, fetch_atom_v, state_offer(self, sandbox))
       .then(
-          [self, id, from, saved, target = *target, moved] {
+          [self, id, from, saved, target = *target, stays] {
             auto& state = self->state;
             const auto now = state.sandboxes.find(id);
             // Somebody resumed or deleted it meanwhile: what was copied goes when that node says that it has it.
             if (now == state.sandboxes.end() || now->second.status != SandboxStatus::paused ||
-                now->second.node_id != from || saved_name(now->second) != saved || !state.nodes.at(target).connected) {
-              if (const auto node = state.nodes.find(target); node != state.nodes.end() && node->second.connected)
-                self->request(node->second.session, kShort, undo_atom_v, saved).then([] {}, [](caf::error&) {});
-              return;
-            }
-            hand_over(self, id, target, [self, id, target, moved](const Result<void>& handed) {
-              if (!handed) return moved(to_caf(handed.error()));
-              const auto now = self->state.sandboxes.find(id);
-              if (now == self->state.sandboxes.end() || !node_of(self, now->second)) return;
-              resume_there(self, id, [moved](const Result<Sandbox>& resumed) {
-                if (!resumed) moved(to_caf(resumed.error()));
-              });
+                now->second.node_id != from || saved_name(now->second) != saved || !connected_node(self, target))
+              return drop_on(self, target, saved);
+            resume_handed_over(self, id, target, [stays](const Result<Sandbox>& resumed) {
+              if (!resumed) stays(resumed.error());
             });
           },
-          [moved](caf::error& error) { moved(error); });
+          [stays](caf::error& error) { stays(from_caf(error, "move it to another node")); });
 }
 
 caf::result<Forked> fork(Self self, const std::string& id, std::uint32_t count) {
@@ -352,26 +335,16 @@ caf::result<Forked> fork(Self self, const std::string& id, std::uint32_t count) 
   const auto* home = node_of(self, parent->second);
   if (!home) return to_caf(out_of_reach(self, parent->second));
   // What does not run is refused by its node, in its words.
-  auto plan = parent->second.status == SandboxStatus::running
-                  ? spread(self, parent->second, count)
-                  : Result<std::shared_ptr<Spread>>(std::make_shared<Spread>());
+  const auto plan = spread(self, parent->second, parent->second.status == SandboxStatus::running ? count : 0);
   if (!plan) return to_caf(plan.error());
-  (*plan)->parent = id;
   const ForkQuestion question(*state.questions, self->make_response_promise<Forked>());
   const auto home_id = parent->second.node_id;
-  const bool all_at_home =
-      (*plan)->counts.size() <= 1 && ((*plan)->counts.empty() || (*plan)->counts.contains(home_id));
-  const auto failed = [self, plan = *plan, question](caf::error& error) {
-    plan->counts.clear();
-    plan->pending = 1;
-    node_failed(self, plan, error, question);
-  };
-  if (all_at_home) {
+  const auto failed = [self, plan = *plan, question](caf::error& error) { node_failed(self, plan, error, question); };
+  if (std::ranges::all_of((*plan)->counts, [&](const auto& there) { return there.first == home_id; })) {
     expect_children(self, home_id, id, count);
     self->request(home->session, kCopyDeadline, fork_atom_v, id, count)
         .then(
             [self, plan = *plan, home_id, question](Forked& forked) {
-              plan->pending = 1;
               plan->forked.pause_us = forked.pause_us;
               plan->forked.frozen_us = forked.frozen_us;
               children_made(self, plan, home_id, forked, question);

@@ -229,12 +229,11 @@ caf::result<void> remove(Self self, const std::string& owner, const std::string&
   const auto failure = std::make_shared<std::optional<caf::error>>();
   // A node that is away has it removed when it comes back with it.
   const auto one_done = [self, key, question, open, failure] {
-    auto asked = question;
     if (--*open != 0) return;
-    if (*failure) return asked.answer(**failure);
+    if (*failure) return question.answer(**failure);
     self->state.entries.erase(key);
     show(self, key);
-    asked.answer();
+    question.answer();
   };
   for (const auto& [node_id, there] : state.entries[key].on_node) {
     if (!is_connected(self, node_id)) continue;

@@ -64,6 +64,12 @@ Result<Place> place_on(const Services& services, const std::string& name) {
                .mend = ""});
 }
 
+/// A snapshot that comes here, or goes from here.
+void note_travels(const Services& services, const std::string& name) {
+  const auto place = lineage_place(name, lineage_folders(services));
+  if (place && name.starts_with("snapshot.")) note_shared(place->folder.parent_path());
+}
+
 /// What this node has: the roots of its templates, by identity, and what its sandboxes and snapshots are.
 class NodeArtifacts final : public ArtifactCatalogue {
 public:
@@ -71,7 +77,7 @@ public:
 
   Result<OpenArtifact> open(const std::string&, const std::string& name, const ScanProgress& progress) const override {
     const auto place = NANOBOX_TRY(place_on(*services_, name));
-    if (name.starts_with("snapshot.")) note_shared(place.chunks.parent_path().parent_path());
+    note_travels(*services_, name);
     return open_artifact(name, place.files, place.chunks, progress);
   }
 
@@ -141,13 +147,6 @@ Error nobody_has(const std::string& name) {
           .transient = true};
 }
 
-bool is_here(const Services& services, const std::string& name) {
-  const auto place = lineage_place(name, lineage_folders(services));
-  if (!place) return find_rootfs(services.cache.rootfs, name).has_value();
-  std::error_code error;
-  return place->is_folder ? fs::exists(place->folder, error) : fs::exists(place->folder / place->files.front(), error);
-}
-
 /// To its place, whole or not at all. @returns bytes that came
 Result<std::uint64_t> fetch_into_place(const Services& services, ByteStream& stream, const std::string& name) {
   FetchRequest request{.ticket = "-", .name = name, .tmp_folder = {}, .destination = {}};
@@ -178,7 +177,7 @@ Result<std::uint64_t> fetch_into_place(const Services& services, ByteStream& str
                      .reason = "it came with a file '" + file.name + "', which it cannot have",
                      .mend = ""});
   if (half) NANOBOX_TRY(services.snapshots->publish(std::move(*half), place->folder, true));
-  if (name.starts_with("snapshot.")) note_shared(place->folder.parent_path());
+  note_travels(services, name);
   // Another node may get it from here without its being read once more.
   const auto here = NANOBOX_TRY(place_on(services, name));
   if (auto noted = remember_manifest(fetched.manifest, here.files, here.chunks); !noted)
@@ -215,7 +214,7 @@ public:
 private:
   Result<ArtifactOrigin> fetch_from_any(const Services& services, const std::string& name,
                                         const std::vector<std::string>& sources) const {
-    if (is_here(services, name)) return ArtifactOrigin{};
+    if (place_on(services, name)) return ArtifactOrigin{};
     auto failure = nobody_has(name);
     for (const auto& text : sources) {
       auto parsed = parse_listen_address(text);
