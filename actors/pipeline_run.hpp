@@ -56,7 +56,7 @@ template <class P, class Self>
 void end_run(Self* self, Result<typename P::Output> outcome) {
   auto& state = self->state;
   const auto status = outcome ? RunStatus::succeeded : state.cancelled ? RunStatus::cancelled : RunStatus::failed;
-  run_ended(state.record, status, outcome ? std::nullopt : std::optional(outcome.error()), wall_now());
+  run_ended(state.record, status, outcome ? std::nullopt : std::optional(outcome.error()), precise_now());
   publish_record<P>(self);
   release(self, state.concerns, state.call);
   if (state.done) state.done(state.record, std::move(outcome));
@@ -138,7 +138,7 @@ template <class P, std::size_t I, class Self>
 void stage_broke(Self* self, Error error) {
   using Tag = typename P::template Tag<I>;
   auto& state = self->state;
-  const auto now = wall_now();
+  const auto now = precise_now();
   if constexpr (I > 0) {
     // What the overlapping stage before delivers late fails here: it is that one's failure as well, unless all came.
     auto& before = state.record.stages[I - 1];
@@ -171,7 +171,7 @@ template <class P, std::size_t I, class Self>
 void leave_stage(Self* self, typename P::template Tag<I>::Output output) {
   using Tag = typename P::template Tag<I>;
   auto& state = self->state;
-  const auto now = wall_now();
+  const auto now = precise_now();
   if constexpr (requires { output.detail; }) state.record.stages[I].detail = output.detail;
   if constexpr (I > 0) {
     if (P::template Tag<I - 1>::overlaps_next) stage_ended(state.record, I - 1, now);
@@ -195,7 +195,7 @@ void enter_stage(Self* self) {
     return;
   }
   state.current = I;
-  stage_started(state.record, I, wall_now());
+  stage_started(state.record, I, precise_now());
   publish_record<P>(self);
   ask(self, state.concerns, state.call, Tag{}, *std::get<I>(state.inputs))
       .then([self](typename Tag::Output& output) { leave_stage<P, I>(self, std::move(output)); },

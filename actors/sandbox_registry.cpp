@@ -171,8 +171,8 @@ void taken_from_pool(Self self, Sandbox sandbox, SandboxPromise promise) {
   auto run = make_run("boot", sandbox.id, sandbox.owner, state.services->node_id, {stages.begin(), stages.end()});
   run.created_at = sandbox.created_at;
   stage_started(run, stages.size() - 1, sandbox.created_at);
-  stage_ended(run, stages.size() - 1, wall_now());
-  run_ended(run, RunStatus::succeeded, std::nullopt, wall_now());
+  stage_ended(run, stages.size() - 1, precise_now());
+  run_ended(run, RunStatus::succeeded, std::nullopt, precise_now());
   self->send(state.recorder, record_atom_v, std::move(run));
   promise.deliver(sandbox);
   if (state.drain_mode == "destroy" && !state.removing.contains(sandbox.id)) {
@@ -288,7 +288,7 @@ void run_died(Self self, const caf::down_msg& down) {
   for (const auto& run : state.services->boards->runs.all()) {
     if (run->subject != id || run->ended_at) continue;
     RunRecord ended = *run;
-    run_ended(ended, RunStatus::failed, error, wall_now());
+    run_ended(ended, RunStatus::failed, error, precise_now());
     self->send(state.recorder, record_atom_v, std::move(ended));
   }
   if (booting.resumes) {

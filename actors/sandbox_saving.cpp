@@ -78,13 +78,13 @@ RunRecord begin_run(Self self, std::string pipeline, const Sandbox& sandbox,
                     const std::array<StageDescription, 2>& stages) {
   auto run = make_run(std::move(pipeline), sandbox.id, sandbox.owner, self->state.services->node_id,
                       {stages.begin(), stages.end()});
-  stage_started(run, 0, wall_now());
+  stage_started(run, 0, precise_now());
   self->send(self->state.recorder, record_atom_v, run);
   return run;
 }
 
 void end_run(Self self, RunRecord& run, const std::optional<Error>& error) {
-  const auto now = wall_now();
+  const auto now = precise_now();
   for (std::size_t i = 0; i < run.stages.size(); ++i) {
     if (run.stages[i].status != StageStatus::running) continue;
     if (error)
@@ -106,8 +106,8 @@ void saved_stage(Self self, RunRecord& run, const Saved& saved) {
                  std::to_string(captured.cont_us) + "; beside it scan " + std::to_string(captured.scan_us) + ", copy " +
                  std::to_string(captured.copy_us) + " of " + std::to_string(captured.dirty_bytes) +
                  " bytes; then write " + std::to_string(captured.write_us) + " us";
-  stage_ended(run, 0, wall_now());
-  stage_started(run, 1, wall_now());
+  stage_ended(run, 0, precise_now());
+  stage_started(run, 1, precise_now());
   self->send(self->state.recorder, record_atom_v, run);
 }
 

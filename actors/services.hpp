@@ -10,6 +10,7 @@
 #include "config/settings.hpp"
 #include "pipeline/boot/output_spool.hpp"
 #include "pipeline/boot/vmm/driver.hpp"
+#include "pipeline/insight/node_counters.hpp"
 #include "pipeline/warmup/source/blob_cache.hpp"
 #include "pipeline/warmup/types.hpp"
 
@@ -58,6 +59,7 @@ struct Services {
   std::shared_ptr<RecordStore> control_store;
   std::shared_ptr<NodeStore> node_store;
   std::shared_ptr<Boards> boards;
+  std::shared_ptr<NodeCounters> counters = std::make_shared<NodeCounters>();
 };
 
 using SharedServices = std::shared_ptr<const Services>;

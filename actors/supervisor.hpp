@@ -31,12 +31,20 @@ struct SupervisorState {
   RestartPolicy policy;
   std::shared_ptr<Boards> boards;
   ConcernHealth health;
+  std::shared_ptr<ConcernGauge> gauge;
   caf::actor child;  ///< null between a death and the new start
+  /// The question on its way by which the child's mailbox is measured, and what the child had been handed before.
+  struct Probe {
+    std::chrono::steady_clock::time_point sent;
+    std::uint64_t handed = 0;
+  };
+  std::optional<Probe> probe;
 };
 
 /// Stands for a concern and outlives its actor: hands every message on, starts the actor anew when it dies. A request
 /// that comes meanwhile, or that died with the actor, fails with a transient error. Ends with its actor when told to
-/// exit.
+/// exit. Measures how long messages wait for it, and how many: what it was handed behind a question that any actor
+/// answers in its turn.
 caf::behavior supervisor(caf::stateful_actor<SupervisorState>* self, std::string concern, StartConcern start,
                          std::shared_ptr<Boards> boards, RestartPolicy policy);
 

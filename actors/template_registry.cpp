@@ -210,7 +210,7 @@ void run_died(Self self, const caf::down_msg& down) {
                   .subject = ended.subject,
                   .reason = "its run died: " + self->system().render(down.reason),
                   .mend = "try again"},
-            wall_now());
+            precise_now());
   self->send(state.recorder, record_atom_v, ended);
   self->send(state.image_puller, cancel_atom_v, ended.id);
   self->send(state.layer_extractor, cancel_atom_v, ended.id);

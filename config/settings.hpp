@@ -99,9 +99,34 @@ struct Settings {
     bool operator==(const Cluster&) const = default;
   } cluster;
 
+  struct Events {
+    std::uint64_t keep = 10'000;  ///< the newest, for who asks late
+    struct Webhook {
+      std::string url;
+      std::string secret;
+      std::vector<std::string> types;  ///< or prefixes that end in a dot; none: all
+      bool operator==(const Webhook&) const = default;
+    };
+    std::vector<Webhook> webhooks;
+    bool operator==(const Events&) const = default;
+  } events;
+
+  struct Audit {
+    bool enabled = true;
+    std::uint64_t retention_days = 30;
+    std::uint64_t max_mb = 256;
+    bool operator==(const Audit&) const = default;
+  } audit;
+
+  struct Metrics {
+    bool enabled = true;
+    bool operator==(const Metrics&) const = default;
+  } metrics;
+
   struct Log {
-    std::string level = "info";  ///< trace, debug, info, warn, error, off
-    std::string format;          ///< text or json; empty: text on a terminal, else json
+    std::string level = "info";       ///< trace, debug, info, warn, error, off
+    std::vector<std::string> levels;  ///< "component=level"
+    std::string format;               ///< text or json; empty: text on a terminal, else json
     bool operator==(const Log&) const = default;
   } log;
 

@@ -115,8 +115,29 @@ const SettingKey kKeys[] = {
   {.name = "cluster.snapshot_replicas", .place = [](S& s, Number) -> Count& { return s.cluster.snapshot_replicas; },
    .help = "copies of a paused sandbox' state that other nodes keep", .most = 16},
 
+  {.name = "events.keep", .place = [](S& s, Number) -> Count& { return s.events.keep; },
+   .help = "how many of the latest events are kept", .least = 1, .most = 1'000'000},
+  {.name = "events.webhooks[].url", .place = [](S& s, Number i) -> Text& { return s.events.webhooks[i].url; },
+   .help = "where events are sent to by POST"},
+  {.name = "events.webhooks[].secret", .place = [](S& s, Number i) -> Text& { return s.events.webhooks[i].secret; },
+   .help = "signs what is sent (HMAC-SHA256)", .secret = true},
+  {.name = "events.webhooks[].types", .place = [](S& s, Number i) -> Texts& { return s.events.webhooks[i].types; },
+   .help = "which types of events: \"sandbox.failed\", \"node.\"; none is all"},
+
+  {.name = "audit.enabled", .place = [](S& s, Number) -> bool& { return s.audit.enabled; },
+   .help = "whether it is written down who did what"},
+  {.name = "audit.retention_days", .place = [](S& s, Number) -> Count& { return s.audit.retention_days; },
+   .help = "how long that is kept", .least = 1, .most = 3650},
+  {.name = "audit.max_mb", .place = [](S& s, Number) -> Count& { return s.audit.max_mb; },
+   .help = "the most that it may take on disk; the oldest goes first", .least = 1, .most = 1e6},
+
+  {.name = "metrics.enabled", .place = [](S& s, Number) -> bool& { return s.metrics.enabled; },
+   .help = "whether GET /metrics is served, and what it needs is measured"},
+
   {.name = "log.level", .place = [](S& s, Number) -> Text& { return s.log.level; },
    .help = "the least that is logged", .choices = kLogLevels},
+  {.name = "log.levels", .place = [](S& s, Number) -> Texts& { return s.log.levels; },
+   .help = "other levels for single components: \"http=debug\""},
   {.name = "log.format", .place = [](S& s, Number) -> Text& { return s.log.format; },
    .help = "how lines look", .otherwise = "text on a terminal, else json", .choices = kLogFormats},
 };
@@ -126,6 +147,8 @@ const SettingList kLists[] = {
    .append = [](S& s) { s.oci.credentials.emplace_back(); }},
   {.name = "pool.templates", .size = [](const S& s) { return s.pool.templates.size(); },
    .append = [](S& s) { s.pool.templates.emplace_back(); }},
+  {.name = "events.webhooks", .size = [](const S& s) { return s.events.webhooks.size(); },
+   .append = [](S& s) { s.events.webhooks.emplace_back(); }},
 };
 // clang-format on
 

@@ -23,6 +23,9 @@ Stream::~Stream() {
 bool Stream::write(std::string_view bytes) {
   return !exchange_ || exchange_->stream_write(bytes);
 }
+void Stream::note(std::string key, std::string value) {
+  if (exchange_) exchange_->note(std::move(key), std::move(value));
+}
 std::size_t Stream::outstanding() const {
   return exchange_ ? exchange_->outstanding() : 0;
 }
@@ -53,6 +56,7 @@ void answer_for_the_forgetful(transport::Exchange& exchange) {
                     .reason = "the server lost this request",
                     .mend = "see the server's log for this request_id"};
   if (exchange.answered()) return;
+  exchange.note("code", std::string(to_string(error.code)));
   exchange.send(http_status(error.code).code, "application/problem+json",
                 problem_json(error, exchange.instance(), exchange.request_id()), problem_headers(error));
 }
@@ -86,6 +90,7 @@ void Responder::send_problem(const Error& error, Headers headers) {
 void Responder::send_problem(int status, const Error& error, Headers headers) {
   if (!exchange_) return;
   for (auto& header : problem_headers(error)) headers.push_back(std::move(header));
+  exchange_->note("code", std::string(to_string(error.code)));
   exchange_->send(status, "application/problem+json",
                   problem_json(status, error, exchange_->instance(), exchange_->request_id()), headers);
 }
@@ -123,6 +128,10 @@ bool Responder::connected() const {
 }
 bool Responder::answered() const {
   return !exchange_ || exchange_->answered();
+}
+
+void Responder::note(std::string key, std::string value) {
+  if (exchange_) exchange_->note(std::move(key), std::move(value));
 }
 
 namespace {

@@ -43,6 +43,8 @@ public:
   /// Hands over bytes; never blocks. @returns whether there is credit for more (less than 256 KiB outstanding). What is
   /// written without credit is still sent, up to 1 MiB above it; then the connection is cut.
   bool write(std::string_view bytes);
+  /// As Responder::note.
+  void note(std::string key, std::string value);
   /// Bytes that have not yet left.
   std::size_t outstanding() const;
   bool connected() const;
@@ -88,6 +90,9 @@ public:
   void on_disconnect(std::function<void()> callback);
   bool connected() const;
   bool answered() const;
+
+  /// Adds to what is known of the request when it is over (served_request.hpp).
+  void note(std::string key, std::string value);
 
   const std::string& request_id() const;
   /// The request's path, for problems made elsewhere.

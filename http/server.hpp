@@ -10,6 +10,7 @@
 #include "config/listen_address.hpp"
 #include "http/auth.hpp"
 #include "http/router.hpp"
+#include "http/served_request.hpp"
 
 namespace nanobox::http {
 
@@ -34,6 +35,7 @@ struct ServerSettings {
   std::shared_ptr<const Authenticator> auth = {};  ///< none: everybody is admin (tests)
   ServerTimeouts timeouts = {};
   ServerLimits limits = {};
+  ServedRequestSink served = {};
 };
 
 /// The REST port. Everything behind it is plain values and callbacks; what speaks TCP is in http/transport.

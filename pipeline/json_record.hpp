@@ -11,6 +11,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "config/boxed.hpp"
 #include "config/utf8.hpp"
 #include "pipeline/json_text.hpp"
 
@@ -55,8 +56,16 @@ public:
   void write(const std::string& value) { write_text(value); }
   void write(const std::filesystem::path& value) { write_text(value.native()); }
   void write(WallTime value) { json_.Int64(value.time_since_epoch().count()); }
+  void write(PreciseTime value) { json_.Int64(value.time_since_epoch().count()); }
   template <class T>
   void write(const std::optional<T>& value) {
+    if (value)
+      write(*value);
+    else
+      json_.Null();
+  }
+  template <class T>
+  void write(const Boxed<T>& value) {
     if (value)
       write(*value);
     else
@@ -158,8 +167,22 @@ public:
     into = WallTime(std::chrono::milliseconds(json.GetInt64()));
     return true;
   }
+  static bool read(const rapidjson::Value& json, PreciseTime& into) {
+    if (!json.IsInt64() || json.GetInt64() < -62'135'596'800'000'000 || json.GetInt64() > 253'402'300'799'999'999)
+      return false;
+    into = PreciseTime(std::chrono::microseconds(json.GetInt64()));
+    return true;
+  }
   template <class T>
   static bool read(const rapidjson::Value& json, std::optional<T>& into) {
+    if (json.IsNull()) {
+      into.reset();
+      return true;
+    }
+    return read(json, into.emplace());
+  }
+  template <class T>
+  static bool read(const rapidjson::Value& json, Boxed<T>& into) {
     if (json.IsNull()) {
       into.reset();
       return true;

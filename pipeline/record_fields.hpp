@@ -1,5 +1,8 @@
 #pragma once
 
+#include "pipeline/insight/concern_report.hpp"
+#include "pipeline/insight/sandbox_death.hpp"
+#include "pipeline/insight/template_usage.hpp"
 #include "pipeline/json_record.hpp"
 #include "pipeline/pool.hpp"
 #include "pipeline/run.hpp"
@@ -142,10 +145,10 @@ void fields(F& f, T& x) {
 
 template <class F, FieldsOf<StageRecord> T>
 void fields(F& f, T& x) {
-  auto& [name, status, actor, node_id, attempts, started_at, duration_ms, done_bytes, total_bytes, detail, layers,
+  auto& [name, status, actor, node_id, attempts, started_at, duration_us, done_bytes, total_bytes, detail, layers,
          error] = x;
   f("name", name), f("status", status), f("actor", actor), f("node_id", node_id), f("attempts", attempts);
-  f("started_at", started_at), f("duration_ms", duration_ms), f("done_bytes", done_bytes);
+  f("started_at", started_at), f("duration_us", duration_us), f("done_bytes", done_bytes);
   f("total_bytes", total_bytes), f("detail", detail), f("layers", layers), f("error", error);
 }
 
@@ -155,6 +158,34 @@ void fields(F& f, T& x) {
   f("id", id), f("pipeline", pipeline), f("subject", subject), f("owner", owner), f("node_id", node_id);
   f("status", status), f("created_at", created_at), f("started_at", started_at), f("ended_at", ended_at);
   f("error", error), f("stages", stages);
+}
+
+template <class F, FieldsOf<SandboxUsage> T>
+void fields(F& f, T& x) {
+  auto& [wall_ms, cpu_ms, memory_peak_bytes, disk_bytes] = x;
+  f("wall_ms", wall_ms), f("cpu_ms", cpu_ms), f("memory_peak_bytes", memory_peak_bytes), f("disk_bytes", disk_bytes);
+}
+
+template <class F, FieldsOf<SandboxDeath> T>
+void fields(F& f, T& x) {
+  auto& [id, owner, template_name, node_id, cause, reason, boot_path, resources, created_at, ended_at, console, usage] =
+      x;
+  f("id", id), f("owner", owner), f("template_name", template_name), f("node_id", node_id), f("cause", cause);
+  f("reason", reason), f("boot_path", boot_path), f("resources", resources), f("created_at", created_at);
+  f("ended_at", ended_at), f("console", console), f("usage", usage);
+}
+
+template <class F, FieldsOf<ConcernReport> T>
+void fields(F& f, T& x) {
+  auto& [concern, parent, mailbox, wait_us, handled, restarts, last_error, unsteady, count] = x;
+  f("concern", concern), f("parent", parent), f("mailbox", mailbox), f("wait_us", wait_us), f("handled", handled);
+  f("restarts", restarts), f("last_error", last_error), f("unsteady", unsteady), f("count", count);
+}
+
+template <class F, FieldsOf<TemplateUsage> T>
+void fields(F& f, T& x) {
+  auto& [owner, template_name, vms, pss_bytes, cpu_us] = x;
+  f("owner", owner), f("template_name", template_name), f("vms", vms), f("pss_bytes", pss_bytes), f("cpu_us", cpu_us);
 }
 
 template <class F, FieldsOf<PoolState> T>

@@ -80,7 +80,7 @@ RunRecord make_run(std::string pipeline, std::string subject, std::string owner,
   return run;
 }
 
-void stage_started(RunRecord& run, std::size_t stage, WallTime now) {
+void stage_started(RunRecord& run, std::size_t stage, PreciseTime now) {
   auto& record = run.stages.at(stage);
   if (!run.started_at) run.started_at = now;
   run.status = RunStatus::running;
@@ -90,24 +90,24 @@ void stage_started(RunRecord& run, std::size_t stage, WallTime now) {
   ++record.attempts;
 }
 
-void stage_ended(RunRecord& run, std::size_t stage, WallTime now) {
+void stage_ended(RunRecord& run, std::size_t stage, PreciseTime now) {
   auto& record = run.stages.at(stage);
   if (record.status != StageStatus::running) return;
   record.status = StageStatus::succeeded;
   if (record.total_bytes != 0) record.done_bytes = record.total_bytes;
-  record.duration_ms = (now - record.started_at.value_or(now)).count();
+  record.duration_us = (now - record.started_at.value_or(now)).count();
 }
 
-void stage_failed(RunRecord& run, std::size_t stage, Error error, WallTime now) {
+void stage_failed(RunRecord& run, std::size_t stage, Error error, PreciseTime now) {
   auto& record = run.stages.at(stage);
   record.status = StageStatus::failed;
   record.error = std::move(error);
-  record.duration_ms = (now - record.started_at.value_or(now)).count();
+  record.duration_us = (now - record.started_at.value_or(now)).count();
 }
 
-void run_ended(RunRecord& run, RunStatus status, std::optional<Error> error, WallTime now) {
+void run_ended(RunRecord& run, RunStatus status, const std::optional<Error>& error, PreciseTime now) {
   run.status = status;
-  run.error = std::move(error);
+  run.error = error;
   run.ended_at = now;
   for (auto& stage : run.stages)
     if (stage.status == StageStatus::pending || stage.status == StageStatus::running)
@@ -115,6 +115,24 @@ void run_ended(RunRecord& run, RunStatus status, std::optional<Error> error, Wal
 }
 
 namespace {
+
+std::optional<WallTime> in_milliseconds(const std::optional<PreciseTime>& time) {
+  if (!time) return std::nullopt;
+  return std::chrono::floor<std::chrono::milliseconds>(*time);
+}
+
+void put_number_or_null(JsonWriter& json, std::string_view key, const std::optional<std::int64_t>& number) {
+  put(json, key);
+  if (number)
+    json.Int64(*number);
+  else
+    json.Null();
+}
+
+void put_start(JsonWriter& json, const std::optional<PreciseTime>& time) {
+  put_time(json, "started_at", in_milliseconds(time));
+  put_number_or_null(json, "started_us", time ? std::optional(time->time_since_epoch().count()) : std::nullopt);
+}
 
 void write_layers(JsonWriter& json, const std::vector<LayerProgress>& layers) {
   put(json, "layers");
@@ -141,10 +159,14 @@ void write_stages(JsonWriter& json, const RunRecord& run) {
     put_text(json, "node_id", stage.node_id);
     put(json, "attempts");
     json.Uint(stage.attempts);
-    put_time(json, "started_at", stage.started_at);
+    put_start(json, stage.started_at);
+    const auto duration_us = stage.status == StageStatus::running && stage.started_at
+                                 ? (precise_now() - *stage.started_at).count()
+                                 : stage.duration_us;
     put(json, "duration_ms");
-    json.Int64(stage.status == StageStatus::running && stage.started_at ? (wall_now() - *stage.started_at).count()
-                                                                        : stage.duration_ms);
+    json.Int64(duration_us / 1000);
+    put(json, "duration_us");
+    json.Int64(duration_us);
     put(json, "bytes");
     json.Uint64(stage.done_bytes);
     put(json, "total_bytes");
@@ -175,13 +197,13 @@ std::string to_json(const RunRecord& run) {
   put_text(json, "subject", run.subject);
   put_text(json, "status", to_string(run.status));
   put_text(json, "node_id", run.node_id);
-  put_time(json, "started_at", run.started_at);
-  put_time(json, "ended_at", run.ended_at);
-  put(json, "duration_ms");
-  if (run.started_at)
-    json.Int64((run.ended_at.value_or(wall_now()) - *run.started_at).count());
-  else
-    json.Null();
+  put_time(json, "created_at", run.created_at);
+  put_start(json, run.started_at);
+  put_time(json, "ended_at", in_milliseconds(run.ended_at));
+  const auto duration_us =
+      run.started_at ? std::optional((run.ended_at.value_or(precise_now()) - *run.started_at).count()) : std::nullopt;
+  put_number_or_null(json, "duration_ms", duration_us ? std::optional(*duration_us / 1000) : std::nullopt);
+  put_number_or_null(json, "duration_us", duration_us);
   put_error(json, "error", run.error);
   put(json, "stages");
   write_stages(json, run);

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "config/boxed.hpp"
 #include "config/clock.hpp"
 #include "config/error.hpp"
 #include "pipeline/stage.hpp"
@@ -25,13 +26,13 @@ struct StageRecord {
   std::string actor = {};
   std::string node_id = {};
   std::uint32_t attempts = 0;
-  std::optional<WallTime> started_at = {};
-  std::int64_t duration_ms = 0;
+  std::optional<PreciseTime> started_at = {};  ///< of the first attempt
+  std::int64_t duration_us = 0;                ///< from then on to its end
   std::uint64_t done_bytes = 0;
   std::uint64_t total_bytes = 0;
   std::string detail = {};
   std::vector<LayerProgress> layers = {};
-  std::optional<Error> error = {};
+  Boxed<Error> error = {};
   bool operator==(const StageRecord&) const = default;
 };
 
@@ -44,20 +45,20 @@ struct RunRecord {
   std::string node_id = {};
   RunStatus status = RunStatus::queued;
   WallTime created_at{};
-  std::optional<WallTime> started_at = {};
-  std::optional<WallTime> ended_at = {};
-  std::optional<Error> error = {};
+  std::optional<PreciseTime> started_at = {};
+  std::optional<PreciseTime> ended_at = {};
+  Boxed<Error> error = {};
   std::vector<StageRecord> stages = {};
   bool operator==(const RunRecord&) const = default;
 };
 
 RunRecord make_run(std::string pipeline, std::string subject, std::string owner, std::string node_id,
                    const std::vector<StageDescription>& stages);
-void stage_started(RunRecord& run, std::size_t stage, WallTime now);
-void stage_ended(RunRecord& run, std::size_t stage, WallTime now);
-void stage_failed(RunRecord& run, std::size_t stage, Error error, WallTime now);
+void stage_started(RunRecord& run, std::size_t stage, PreciseTime now);
+void stage_ended(RunRecord& run, std::size_t stage, PreciseTime now);
+void stage_failed(RunRecord& run, std::size_t stage, Error error, PreciseTime now);
 /// Ends the run; stages that never ran become `skipped`.
-void run_ended(RunRecord& run, RunStatus status, std::optional<Error> error, WallTime now);
+void run_ended(RunRecord& run, RunStatus status, const std::optional<Error>& error, PreciseTime now);
 
 /// Writes one as the contract's JSON object.
 std::string to_json(const RunRecord& run);

@@ -9,6 +9,8 @@
 
 namespace nanobox {
 
+class EventRing;
+
 /// What the control plane's actors share. Constant once set up; the parts guard themselves.
 struct ControlServices {
   std::string version;                  ///< of the program
@@ -16,7 +18,8 @@ struct ControlServices {
   Ipv4Subnet subnet;                    ///< of all nodes together
   std::uint64_t snapshot_replicas = 0;  ///< copies of each paused sandbox' state that other nodes are to have
   std::shared_ptr<RecordStore> store;
-  std::shared_ptr<Boards> boards;  ///< of the whole cluster
+  std::shared_ptr<Boards> boards;     ///< of the whole cluster
+  std::shared_ptr<EventRing> events;  ///< what happened in it
   /// By template_key: the node that was asked to make its next version, until it says that it does.
   std::shared_ptr<Board<std::string>> template_makers = std::make_shared<Board<std::string>>();
 };

@@ -38,14 +38,16 @@ caf::error members(F& f, NodeHello& x) {
 
 template <class F>
 caf::error members(F& f, NodeBeat& x) {
-  auto& [ready, reason, disk_free_mb, cache_bytes, snapshot_bytes, templates, addresses, addresses_free] = x;
-  return f(ready, reason, disk_free_mb, cache_bytes, snapshot_bytes, templates, addresses, addresses_free);
+  auto& [ready, reason, disk_free_mb, cache_bytes, snapshot_bytes, templates, addresses, addresses_free,
+         channel_in_bytes, channel_out_bytes, concerns, usage] = x;
+  return f(ready, reason, disk_free_mb, cache_bytes, snapshot_bytes, templates, addresses, addresses_free,
+           channel_in_bytes, channel_out_bytes, concerns, usage);
 }
 
 template <class F>
 caf::error members(F& f, NodeNews& x) {
-  auto& [sandboxes, gone_sandboxes, templates, gone_templates, runs, pools] = x;
-  return f(sandboxes, gone_sandboxes, templates, gone_templates, runs, pools);
+  auto& [sandboxes, gone_sandboxes, templates, gone_templates, runs, pools, deaths] = x;
+  return f(sandboxes, gone_sandboxes, templates, gone_templates, runs, pools, deaths);
 }
 
 template <class F>

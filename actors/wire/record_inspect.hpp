@@ -1,6 +1,9 @@
 #pragma once
 
 #include "actors/wire/inspected.hpp"
+#include "pipeline/insight/concern_report.hpp"
+#include "pipeline/insight/sandbox_death.hpp"
+#include "pipeline/insight/template_usage.hpp"
 #include "pipeline/pool.hpp"
 #include "pipeline/run.hpp"
 #include "pipeline/sandbox.hpp"
@@ -19,6 +22,9 @@ NANOBOX_WIRE_TYPE(SandboxNetwork);
 NANOBOX_WIRE_TYPE(Template);
 NANOBOX_WIRE_TYPE(RunRecord);
 NANOBOX_WIRE_TYPE(PoolState);
+NANOBOX_WIRE_TYPE(SandboxDeath);
+NANOBOX_WIRE_TYPE(ConcernReport);
+NANOBOX_WIRE_TYPE(TemplateUsage);
 NANOBOX_WIRE_TYPE(StageProgress);
 NANOBOX_WIRE_TYPE(ImageRequest);   // its credentials too: mutual TLS only
 NANOBOX_WIRE_TYPE(WarmupRequest);  // as well

@@ -179,6 +179,7 @@ void Connection::refuse_at_head(Error error, Headers headers) {
 void Connection::on_head() {
   const auto& head = framer_.head();
   request_ = Request{};
+  identified_ = false;
   handler_.reset();
   streaming_handler_.reset();
   refusal_.reset();
@@ -219,6 +220,7 @@ void Connection::on_head() {
     request_.has_key = identity->has_key;
     hub_->settings().auth->remove_keys(request_);
   }
+  identified_ = true;
   if (std::holds_alternative<Router::NoRoute>(*found))
     return refuse_at_head({.code = ErrorCode::route_not_found,
                            .attempted = "serve request",
@@ -285,11 +287,26 @@ std::shared_ptr<Exchange> Connection::open_exchange(bool keep_alive) {
   answer_done_ = false;
   close_after_ = !keep_alive;
   if (request_.request_id.empty()) request_.request_id = make_id("rq");
-  current_ = std::make_shared<Exchange>(shared_from_this(), Exchange::Form{.request_id = request_.request_id,
-                                                                           .instance = request_.path,
-                                                                           .without_body = head.method == "HEAD",
-                                                                           .http_1_0 = head.http_1_0,
-                                                                           .keep_alive = keep_alive});
+  Exchange::Account account;
+  if (const auto& sink = hub_->settings().served) {
+    const auto id = request_.params.find("id");
+    account.sink = sink;
+    account.request = {.method = request_.method,
+                       .route = request_.route,
+                       .path = request_.path,
+                       .subject = id == request_.params.end() ? "" : id->second,
+                       .owner = identified_ ? request_.owner : "",
+                       .peer_address = request_.peer_address,
+                       .request_id = request_.request_id,
+                       .notes = {}};
+  }
+  current_ = std::make_shared<Exchange>(shared_from_this(),
+                                        Exchange::Form{.request_id = request_.request_id,
+                                                       .instance = request_.path,
+                                                       .without_body = head.method == "HEAD",
+                                                       .http_1_0 = head.http_1_0,
+                                                       .keep_alive = keep_alive},
+                                        std::move(account));
   hub_->request_begins();
   return current_;
 }

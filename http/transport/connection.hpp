@@ -107,6 +107,7 @@ private:
   bool body_open_ = false;       ///< a streamed body has not come to its end
   bool body_may_pause_ = false;  ///< no limit on its pauses
   bool drops_body_ = false;      ///< the answer is there: what is left of the body is read and dropped
+  bool identified_ = false;      ///< the request's key, or that it needs none, is known
   bool continued_ = false;       ///< nothing keeps the client from sending its body
   bool output_ended_ = false;
   bool output_shut_ = false;

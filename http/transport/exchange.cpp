@@ -15,8 +15,31 @@ constexpr std::size_t overdraft = 1 << 20;
 
 }  // namespace
 
-Exchange::Exchange(std::shared_ptr<Connection> connection, Form form)
-    : connection_(std::move(connection)), form_(std::move(form)) {}
+Exchange::Exchange(std::shared_ptr<Connection> connection, Form form, Account account)
+    : connection_(std::move(connection)), form_(std::move(form)), account_(std::move(account)) {}
+
+Exchange::~Exchange() {
+  tell();
+}
+
+void Exchange::note(std::string key, std::string value) {
+  const std::lock_guard lock(mutex_);
+  if (account_.sink) account_.request.notes.emplace_back(std::move(key), std::move(value));
+}
+
+void Exchange::tell() {
+  ServedRequestSink sink;
+  ServedRequest request;
+  {
+    const std::lock_guard lock(mutex_);
+    sink = std::exchange(account_.sink, nullptr);
+    if (!sink) return;
+    request = std::move(account_.request);
+  }
+  request.duration =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - account_.begun);
+  sink(request);
+}
 
 void Exchange::send(int status, std::string_view content_type, std::string body, const Headers& headers) {
   Responder::Observer observer;
@@ -26,6 +49,7 @@ void Exchange::send(int status, std::string_view content_type, std::string body,
     const std::lock_guard lock(mutex_);
     if (state_ != State::open) return;
     state_ = State::done;
+    account_.request.status = status;
     observer = std::move(observer_);
     unused_disconnect = std::move(on_disconnect_);
     unused_writable = std::move(on_writable_);
@@ -50,6 +74,7 @@ void Exchange::send(int status, std::string_view content_type, std::string body,
     connection_->deliver(std::move(bytes));
     connection_->finish(std::move(body), close);
   }
+  tell();
 }
 
 bool Exchange::begin_stream(const StreamHead& head) {
@@ -59,6 +84,8 @@ bool Exchange::begin_stream(const StreamHead& head) {
     const std::lock_guard lock(mutex_);
     if (state_ != State::open) return false;
     state_ = State::streaming;
+    account_.request.status = head.status;
+    account_.request.streamed = true;
     announced_left_ = bodiless ? std::optional<std::uint64_t>() : head.content_length;
     chunked_ = !form_.http_1_0 && !head.content_length && head.status != 204 && head.status != 304;
     unframed_ = form_.http_1_0 && !head.content_length && !bodiless;
@@ -106,13 +133,18 @@ bool Exchange::stream_write(std::string_view bytes) {
 void Exchange::stream_end() {
   std::function<void()> unused_disconnect;
   std::function<void()> unused_writable;
-  const std::lock_guard lock(mutex_);
-  if (state_ != State::streaming) return;
-  state_ = State::done;
-  unused_disconnect = std::move(on_disconnect_);
-  unused_writable = std::move(on_writable_);
-  if (announced_left_.value_or(0) > 0) return connection_->cut();
-  connection_->finish(chunked_ && !form_.without_body ? "0\r\n\r\n" : "", unframed_ || !form_.keep_alive);
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ != State::streaming) return;
+    state_ = State::done;
+    unused_disconnect = std::move(on_disconnect_);
+    unused_writable = std::move(on_writable_);
+    if (announced_left_.value_or(0) > 0)
+      connection_->cut();
+    else
+      connection_->finish(chunked_ && !form_.without_body ? "0\r\n\r\n" : "", unframed_ || !form_.keep_alive);
+  }
+  tell();
 }
 
 void Exchange::stream_abort() {
@@ -126,6 +158,7 @@ void Exchange::stream_abort() {
     unused_writable = std::move(on_writable_);
   }
   connection_->cut();
+  tell();
 }
 
 void Exchange::request_body() {
@@ -146,6 +179,8 @@ std::shared_ptr<InputPipe> Exchange::upgrade(std::string_view protocol, const He
   auto pipe = connection_->take_over(write_head({.status = 101, .request_id = form_.request_id}, all));
   if (!pipe) return nullptr;
   state_ = State::raw;
+  account_.request.status = 101;
+  account_.request.streamed = true;
   unused_observer = std::move(observer_);
   return pipe;
 }
@@ -160,6 +195,7 @@ void Exchange::raw_end() {
 
 void Exchange::raw_release() {
   if (const auto was = leave_raw()) *was ? connection_->release() : connection_->cut();
+  tell();
 }
 
 void Exchange::raw_abort() {

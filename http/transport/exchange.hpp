@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "http/responder.hpp"
+#include "http/served_request.hpp"
 
 namespace nanobox::http::transport {
 
@@ -27,7 +28,19 @@ public:
     bool http_1_0 = false;
     bool keep_alive = true;
   };
-  Exchange(std::shared_ptr<Connection> connection, Form form);
+  /// Who is told what became of the request, and what is known of it so far.
+  struct Account {
+    ServedRequestSink sink = {};
+    ServedRequest request = {};
+    std::chrono::steady_clock::time_point begun = std::chrono::steady_clock::now();
+  };
+  Exchange(std::shared_ptr<Connection> connection, Form form, Account account);
+  /// Tells of the request if nobody has: its client went.
+  ~Exchange();
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+
+  void note(std::string key, std::string value);
 
   /// The whole answer. Only the first answer counts.
   void send(int status, std::string_view content_type, std::string body, const Headers& headers);
@@ -72,6 +85,8 @@ public:
   void tick(std::chrono::steady_clock::time_point now);
 
 private:
+  /// Tells what became of the request, the first time.
+  void tell();
   /// @returns whether the output had been ended; nothing where the connection is not taken over
   std::optional<bool> leave_raw();
 
@@ -94,6 +109,7 @@ private:
   std::function<void()> on_drain_;
   std::function<void(std::chrono::steady_clock::time_point)> on_tick_;
   Responder::Observer observer_;
+  Account account_;
 };
 
 }  // namespace nanobox::http::transport

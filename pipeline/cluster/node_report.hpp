@@ -8,6 +8,9 @@
 
 #include "config/clock.hpp"
 #include "pipeline/cluster/placement/node_view.hpp"
+#include "pipeline/insight/concern_report.hpp"
+#include "pipeline/insight/sandbox_death.hpp"
+#include "pipeline/insight/template_usage.hpp"
 #include "pipeline/pool.hpp"
 #include "pipeline/run.hpp"
 #include "pipeline/sandbox.hpp"
@@ -58,6 +61,10 @@ struct NodeBeat {
   std::uint64_t templates = 0;
   std::uint32_t addresses = 0;  ///< of its parts of the subnet, for sandboxes; 0: it gives none
   std::uint32_t addresses_free = 0;
+  std::uint64_t channel_in_bytes = 0;  ///< from guests, since its daemon's start
+  std::uint64_t channel_out_bytes = 0;
+  std::vector<ConcernReport> concerns;
+  std::vector<TemplateUsage> usage;
 };
 
 /// What changed on a node since it last told.
@@ -68,9 +75,10 @@ struct NodeNews {
   std::vector<std::string> gone_templates;  ///< template_key
   std::vector<RunRecord> runs;
   std::vector<PoolState> pools;
+  std::vector<SandboxDeath> deaths;
   bool empty() const {
     return sandboxes.empty() && gone_sandboxes.empty() && templates.empty() && gone_templates.empty() && runs.empty() &&
-           pools.empty();
+           pools.empty() && deaths.empty();
   }
 };
 

@@ -172,6 +172,14 @@ void add_routes(http::Router& router, http::Api& api) {
   http::add_health_routes(router, api);
 }
 
+/// One sink for all that want to know what became of requests; none where nobody does.
+http::ServedRequestSink all_of(std::vector<http::ServedRequestSink> sinks) {
+  if (sinks.empty()) return nullptr;
+  return [sinks = std::move(sinks)](const http::ServedRequest& request) {
+    for (const auto& sink : sinks) sink(request);
+  };
+}
+
 /// Serves the API until a signal comes.
 Result<void> serve_api(const LoadedSettings& loaded, http::Api& api, const sigset_t& signals) {
   const auto& settings = loaded.settings;
@@ -179,6 +187,9 @@ Result<void> serve_api(const LoadedSettings& loaded, http::Api& api, const sigse
   server_settings.listen_addr = settings.api.listen_addr;
   auto rules = http::make_auth_rules(settings.auth.keys, settings.auth.require_on_loopback,
                                      settings.auth.allow_unauthenticated, settings.api.listen_addr, loaded.data_folder);
+  // Each part that watches requests (metrics, audit, log) adds its sink here.
+  std::vector<http::ServedRequestSink> sinks;
+  server_settings.served = all_of(std::move(sinks));
   http::Router router;
   add_routes(router, api);
   server_settings.auth = std::make_shared<const http::Authenticator>(NANOBOX_TRY(std::move(rules)));

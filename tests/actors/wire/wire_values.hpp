@@ -143,7 +143,7 @@ inline RunRecord full_run() {
                       .node_id = "n2",
                       .attempts = 3,
                       .started_at = at(13),
-                      .duration_ms = 14,
+                      .duration_us = 14,
                       .done_bytes = 15,
                       .total_bytes = 16,
                       .detail = "layer 2 of 7",
