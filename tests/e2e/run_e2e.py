@@ -3,6 +3,7 @@
 
 Needs NANOBOX_BUILD (build/ without it) and NANOBOX_KERNEL. NANOBOX_E2E_KEEP=FOLDER keeps the daemons' logs there.
 NANOBOX_E2E_AGAIN=1 runs what failed once more; the second run counts, and both are shown.
+NANOBOX_E2E_JOBS=N runs N classes at a time, each in a process and a network of its own.
 Root gives the run a network of its own; without root it has the machine's.
 """
 import os
@@ -14,6 +15,7 @@ import unittest
 
 import harness
 import own_network
+import side_by_side
 
 
 class Result(unittest.TextTestResult):
@@ -36,22 +38,43 @@ def failed_in(outcome):
     return sorted(names)
 
 
+def run_tests(suite, stream):
+    """(tests run, names of what failed, failures, skipped)"""
+    outcome = unittest.TextTestRunner(stream=stream, verbosity=2, resultclass=Result).run(suite)
+    lost = len(outcome.failures) + len(outcome.errors) + len(outcome.unexpectedSuccesses)
+    return outcome.testsRun, failed_in(outcome), lost, len(outcome.skipped)
+
+
+def show(text):
+    print(text, end="", flush=True)
+
+
 def main() -> int:
     if not harness.KERNEL:
         sys.exit("run_e2e: NANOBOX_KERNEL names no guest kernel; tests/run e2e sets it")
-    own_network.enter()
     loader = unittest.TestLoader()
     here = str(pathlib.Path(__file__).parent)
     suite = loader.loadTestsFromNames(sys.argv[1:]) if len(sys.argv) > 1 else loader.discover(here, "test_*.py")
-    runner = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=Result)
-    outcome = runner.run(suite)
-    failures, tests = failed_in(outcome), outcome.testsRun
+    names = list(side_by_side.classes_of(suite))
+    jobs = min(side_by_side.default_jobs(), len(names))
+    # A name that is no class is a test, or what could not be loaded: unittest says so.
+    if jobs > 1 and len(sys.argv) == 1:
+        harness.vmm()  # found once, before the processes
+        for image in harness.build_images.IMAGES:
+            harness.image_layout(image)
+        told = side_by_side.run(names, jobs, lambda name, stream: run_tests(loader.loadTestsFromName(name), stream), show)
+        own_network.enter()
+        ran = [outcome or (1, [name], 1, 0) for name, outcome in told.items()]
+        tests, failures = sum(one[0] for one in ran), [name for one in ran for name in one[1]]
+        failed, skipped = sum(one[2] for one in ran), sum(one[3] for one in ran)
+    else:
+        own_network.enter()
+        tests, failures, failed, skipped = run_tests(suite, sys.stdout)
     if failures and os.environ.get("NANOBOX_E2E_AGAIN") == "1":
         print(f"{len(failures)} failed and run once more: {' '.join(failures)}", flush=True)
-        outcome = runner.run(loader.loadTestsFromNames(failures))
-    failed = len(outcome.failures) + len(outcome.errors) + len(outcome.unexpectedSuccesses)
-    skipped = f", {len(outcome.skipped)} skipped" if outcome.skipped else ""
-    print(f"{max(0, tests - failed - len(outcome.skipped))} passed, {failed} failed{skipped}")
+        _, _, failed, skipped_again = run_tests(loader.loadTestsFromNames(failures), sys.stdout)
+        skipped += skipped_again
+    print(f"{max(0, tests - failed - skipped)} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
     return 1 if failed or not tests else 0
 
 
