@@ -184,7 +184,7 @@ void pause_drained(Self self) {
       if (sandbox.node_id != node_id || sandbox.status != SandboxStatus::running) continue;
       self->request(node.session, kCopyDeadline, pause_atom_v, id)
           .then(
-              [self, node_id = node_id, id](Sandbox& paused) {
+              [self, node_id = node_id, id = id](Sandbox& paused) {
                 paused.node_id = node_id;
                 if (paused.id != id || !is_its_own(self, node_id, id)) return;
                 take(self, paused);
