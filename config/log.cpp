@@ -194,7 +194,7 @@ std::string text_log_line(const LogLine& line, bool coloured) {
   out.back() = ' ';
   out += coloured ? fmt::format("{}{:<5}\033[0m", colour_of(line.level), to_string(line.level))
                   : fmt::format("{:<5}", to_string(line.level));
-  out += fmt::format(" {:<7}: ", to_string(line.component));
+  out += fmt::format(" {:<9}", fmt::format("{}:", to_string(line.component)));
   append_with_escapes(out, line.message, "");
   for (const auto& [name, value] : line.fields) {
     if (value.empty()) continue;
