@@ -1,7 +1,5 @@
 #include "actors/node.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <caf/scoped_actor.hpp>
 #include <set>
 
@@ -25,6 +23,7 @@
 #include "actors/template_registry.hpp"
 #include "actors/template_snapshot.hpp"
 #include "actors/vmm_stock.hpp"
+#include "config/log.hpp"
 #include "pipeline/store/node_store.hpp"
 #include "pipeline/store/record_store.hpp"
 #include "pipeline/warmup/rootfs/rootfs_cache.hpp"
@@ -87,12 +86,13 @@ Result<void> remove_strays(const Services& services) {
       if (auto identity = vm_identity_from_json(row.identity)) known_vms.push_back(std::move(*identity));
       continue;
     }
-    if (auto ended = end_stray(services, row.sandbox_id); !ended) spdlog::warn("{}", describe(ended.error()));
+    if (auto ended = end_stray(services, row.sandbox_id); !ended)
+      log_warn(LogComponent::node, {{"sandbox", row.sandbox_id}}, "{}", describe(ended.error()));
     NANOBOX_TRY(services.node_store->forget(row.sandbox_id));
   }
   if (services.driver)
     if (const auto removed = services.driver->remove_leftovers(known_vms); !removed)
-      spdlog::warn("{}", describe(removed.error()));
+      log_warn(LogComponent::node, {}, "{}", describe(removed.error()));
   std::error_code error;
   std::set<std::filesystem::path> known{services.sandboxes_folder / kLayersFolder,
                                         services.sandboxes_folder / kEmptyMemoryFolder};
@@ -173,7 +173,8 @@ Result<Node> start_node(caf::actor_system& system, SharedServices services) {
       system, "template_registry", boards, [services, node, first = true](caf::actor_system& on) mutable {
         // What its predecessor had on the way is failed: nobody answers for it any more.
         if (!std::exchange(first, false))
-          if (const auto loaded = load_templates(*services); !loaded) spdlog::error("{}", describe(loaded.error()));
+          if (const auto loaded = load_templates(*services); !loaded)
+            log_error(LogComponent::node, {}, "{}", describe(loaded.error()));
         return on.spawn<caf::detached>(template_registry, services, node.image_puller, node.layer_extractor,
                                        node.ext4_builder, node.snapshot_maker, node.run_recorder);
       });
@@ -206,7 +207,9 @@ Result<Node> start_node(caf::actor_system& system, SharedServices services) {
 void stop_node(caf::actor_system& system, Node& node, const std::string& mode) {
   {
     caf::scoped_actor self(system);
-    const auto report = [](caf::error& error) { spdlog::error("{}", describe(from_caf(error, "stop the node"))); };
+    const auto report = [](caf::error& error) {
+      log_error(LogComponent::node, {}, "{}", describe(from_caf(error, "stop the node")));
+    };
     self->request(node.templates, kDrainDeadline, drain_atom_v).receive([] {}, report);
     self->request(node.sandboxes, kDrainDeadline, drain_atom_v, mode).receive([] {}, report);
     self->request(node.snapshot_maker, kDrainDeadline, drain_atom_v).receive([] {}, report);

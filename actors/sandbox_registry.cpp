@@ -1,7 +1,5 @@
 #include "actors/sandbox_registry.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 
 #include "actors/boot_run.hpp"
@@ -13,6 +11,7 @@
 #include "actors/state_age.hpp"
 #include "actors/template_snapshot.hpp"
 #include "actors/vmm_stock.hpp"
+#include "config/log.hpp"
 #include "pipeline/store/record_store.hpp"
 
 namespace nanobox {
@@ -37,14 +36,14 @@ void end_and_release(
             next();
           },
           [id, next](caf::error& error) {
-            spdlog::error("{}", describe(from_caf(error, "end the VM of " + id)));
+            log_error(LogComponent::sandbox, {{"sandbox", id}}, "{}", describe(from_caf(error, "end the VM of " + id)));
             next();
           });
 }
 
 void forget(Self self, const std::string& id) {
   if (auto gone = delete_record(*self->state.services->control_store, kSandboxKind, id); !gone)
-    spdlog::error("{}", describe(gone.error()));
+    log_error(LogComponent::sandbox, {{"sandbox", id}}, "{}", describe(gone.error()));
   self->state.services->boards->sandboxes.erase(id);
 }
 
@@ -128,7 +127,9 @@ void boot(Self self, BootRequest request, SandboxPromise promise) {
       error.code = ErrorCode::boot_path_unavailable;
       return deliver_result<Sandbox>(promise, fail(error));
     }
-    if (taken.error().code == ErrorCode::snapshot_invalid) spdlog::warn("{}", describe(taken.error()));
+    if (taken.error().code == ErrorCode::snapshot_invalid)
+      log_warn(LogComponent::sandbox, {{"sandbox", cold.sandbox.id}, {"template", (*entry)->name}}, "{}",
+               describe(taken.error()));
     if (taken.error().code != ErrorCode::boot_path_unavailable || (*entry)->snapshot_key.empty())
       return boot_cold(self, std::move(cold), promise);
     Template wished = **entry;
@@ -149,8 +150,8 @@ void boot(Self self, BootRequest request, SandboxPromise promise) {
                const bool again =
                    way == BootWay::automatic && self->state.drain_mode.empty() && is_of_the_state(booted.error().code);
                if (!again) return deliver_result(promise, std::move(booted));
-               spdlog::warn("sandbox {} boots cold, for its snapshot did not: {}", cold.sandbox.id,
-                            describe(booted.error()));
+               log_warn(LogComponent::sandbox, {{"sandbox", cold.sandbox.id}},
+                        "boots cold, for its snapshot did not: {}", describe(booted.error()));
                boot_cold(self, std::move(cold), promise);
              });
 }
@@ -165,7 +166,8 @@ void taken_from_pool(Self self, Sandbox sandbox, SandboxPromise promise) {
   }
   sandbox.status = SandboxStatus::running;
   sandbox.expires_at = wall_now() + std::chrono::seconds(sandbox.timeout_sec);
-  if (auto stored = store_sandbox(self, sandbox); !stored) spdlog::error("{}", describe(stored.error()));
+  if (auto stored = store_sandbox(self, sandbox); !stored)
+    log_error(LogComponent::sandbox, {{"sandbox", sandbox.id}}, "{}", describe(stored.error()));
   look_again_at(self, *sandbox.expires_at);
   const auto stages = BootPipeline::describe();
   auto run = make_run("boot", sandbox.id, sandbox.owner, state.services->node_id, {stages.begin(), stages.end()});
@@ -230,7 +232,8 @@ caf::result<Sandbox> create(Self self, BootRequest request) {
 void rest_again(Self self, Sandbox resuming) {
   resuming.status = SandboxStatus::paused;
   resuming.generation -= 1;
-  if (auto stored = store_sandbox(self, resuming); !stored) spdlog::error("{}", describe(stored.error()));
+  if (auto stored = store_sandbox(self, resuming); !stored)
+    log_error(LogComponent::sandbox, {{"sandbox", resuming.id}}, "{}", describe(stored.error()));
 }
 
 void boot_over(Self self, const RunRecord& run, Sandbox sandbox) {
@@ -258,7 +261,8 @@ void boot_over(Self self, const RunRecord& run, Sandbox sandbox) {
   } else {
     sandbox.status = SandboxStatus::running;
     sandbox.expires_at = wall_now() + std::chrono::seconds(sandbox.timeout_sec);
-    if (auto stored = store_sandbox(self, sandbox); !stored) spdlog::error("{}", describe(stored.error()));
+    if (auto stored = store_sandbox(self, sandbox); !stored)
+      log_error(LogComponent::sandbox, {{"sandbox", sandbox.id}, {"run", run.id}}, "{}", describe(stored.error()));
     look_again_at(self, *sandbox.expires_at);
     const auto id = sandbox.id;
     booting.done(std::move(sandbox));
@@ -383,11 +387,12 @@ void expire(Self self) {
     if (!(expired || old) || self->state.removing.contains(sandbox->id)) continue;
     if (expired && sandbox->on_timeout == "pause") {
       if (self->state.saving.contains(sandbox->id)) continue;  // looked at again when that is over
-      spdlog::info("sandbox {}: its time is over, it is paused", sandbox->id);
+      log_info(LogComponent::sandbox, {{"sandbox", sandbox->id}}, "its time is over, it is paused");
       pause_expired(self, sandbox->id);
       continue;
     }
-    spdlog::info("sandbox {}: {}", sandbox->id, expired ? "its time is over" : "failed an hour ago");
+    log_info(LogComponent::sandbox, {{"sandbox", sandbox->id}}, "{}",
+             expired ? "its time is over" : "failed an hour ago");
     self->state.removing[sandbox->id];
     end_sandbox(self, sandbox->id);
   }
@@ -401,8 +406,9 @@ void pause_to_drain(Self self, const std::string& id) {
   };
   self->request(SandboxRegistryActor(self), kPoolDeadline, pause_atom_v, id)
       .then([over](const Sandbox&) { over(); },
-            [over](caf::error& error) {
-              spdlog::error("{}", describe(from_caf(error, "pause a sandbox at the end")));
+            [over, id](caf::error& error) {
+              log_error(LogComponent::sandbox, {{"sandbox", id}}, "{}",
+                        describe(from_caf(error, "pause a sandbox at the end")));
               over();
             });
 }
@@ -427,13 +433,14 @@ caf::result<void> adopt(Self self) {
     if (sandbox->status == SandboxStatus::resuming || sandbox->status == SandboxStatus::paused) {
       // Its state is as it was: what a VM did since, or one that was about to be ended, is forgotten.
       sandbox->status = SandboxStatus::paused;
-      if (auto stored = store_sandbox(self, *sandbox); !stored) spdlog::error("{}", describe(stored.error()));
+      if (auto stored = store_sandbox(self, *sandbox); !stored)
+        log_error(LogComponent::sandbox, {{"sandbox", sandbox->id}}, "{}", describe(stored.error()));
       end_and_release(self, sandbox->id, one_done);
     } else if (sandbox->status == SandboxStatus::running || was_pausing) {
       self->request(state.concerns.node_agent, kEndDeadline, adopt_atom_v, *sandbox)
           .then(
               [self, sandbox = *sandbox, was_pausing, one_done]() mutable {
-                spdlog::info("sandbox {}: adopted", sandbox.id);
+                log_info(LogComponent::sandbox, {{"sandbox", sandbox.id}}, "adopted");
                 const auto layers = sandbox.lineage.disk_layers.size();
                 mend_lineage(*self->state.services, sandbox);
                 if (was_pausing) {
@@ -442,7 +449,7 @@ caf::result<void> adopt(Self self) {
                 }
                 if (was_pausing || layers != sandbox.lineage.disk_layers.size())
                   if (auto stored = store_sandbox(self, sandbox); !stored)
-                    spdlog::error("{}", describe(stored.error()));
+                    log_error(LogComponent::sandbox, {{"sandbox", sandbox.id}}, "{}", describe(stored.error()));
                 self->send(self->state.concerns.scheduler, adopt_atom_v, sandbox);
                 if (sandbox.expires_at) look_again_at(self, *sandbox.expires_at);
                 one_done();
@@ -450,7 +457,7 @@ caf::result<void> adopt(Self self) {
               [self, sandbox = *sandbox, was_pausing, one_done](caf::error& error) mutable {
                 if (was_pausing && finish_pause(*self->state.services, sandbox)) {
                   if (auto stored = store_sandbox(self, sandbox); !stored)
-                    spdlog::error("{}", describe(stored.error()));
+                    log_error(LogComponent::sandbox, {{"sandbox", sandbox.id}}, "{}", describe(stored.error()));
                   end_and_release(self, sandbox.id);
                 } else {
                   vm_ended(self, sandbox.id, describe(from_caf(error, "adopt the sandbox's VM")));
@@ -502,8 +509,9 @@ void vm_ended(Self self, const std::string& id, const std::string& reason) {
   failed.failed_at = wall_now();
   failed.expires_at.reset();
   failed.lineage.paused_state.clear();
-  spdlog::warn("sandbox {} failed: {}", id, reason);
-  if (auto stored = store_sandbox(self, failed); !stored) spdlog::error("{}", describe(stored.error()));
+  log_warn(LogComponent::sandbox, {{"sandbox", id}}, "failed: {}", reason);
+  if (auto stored = store_sandbox(self, failed); !stored)
+    log_error(LogComponent::sandbox, {{"sandbox", id}}, "{}", describe(stored.error()));
   look_again_at(self, *failed.failed_at + kFailedKept);
   caf::anon_send(state.concerns.scheduler, undo_atom_v, id);
   end_and_release(self, id);
@@ -543,7 +551,8 @@ void end_sandbox(Self self, const std::string& id) {
   if (const auto sandbox = boards.sandboxes.find(id)) {
     Sandbox stopping = *sandbox;
     stopping.status = SandboxStatus::stopping;
-    if (auto stored = store_sandbox(self, stopping); !stored) spdlog::error("{}", describe(stored.error()));
+    if (auto stored = store_sandbox(self, stopping); !stored)
+      log_error(LogComponent::sandbox, {{"sandbox", id}}, "{}", describe(stored.error()));
   }
   const auto over = [self, id] {
     auto& state = self->state;
@@ -558,7 +567,7 @@ void end_sandbox(Self self, const std::string& id) {
       .then([over] { over(); },
             [self, over, id](caf::error& failed) {
               const auto error = from_caf(failed, "end sandbox " + id);
-              spdlog::error("{}", describe(error));
+              log_error(LogComponent::sandbox, {{"sandbox", id}}, "{}", describe(error));
               if (error.transient)
                 self->delayed_send(self, kEndAgain, end_atom_v, id);
               else

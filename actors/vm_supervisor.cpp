@@ -1,12 +1,11 @@
 #include "actors/vm_supervisor.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include "actors/disk_keeper.hpp"
 #include "actors/job.hpp"
 #include "actors/network_keeper.hpp"
 #include "actors/vm_restore.hpp"
 #include "actors/vmm_stock.hpp"
+#include "config/log.hpp"
 #include "config/random_bytes.hpp"
 #include "pipeline/boot/channel/refusal.hpp"
 #include "pipeline/store/node_store.hpp"
@@ -206,7 +205,8 @@ void restore_in_one(Self self, const DiskedBoot& disked, StartedVm started, std:
                       const auto reason = from_caf(error, "restore " + state.sandbox_id);
                       if (tries <= 1 || state.ending || state.ended || !is_of_the_vmm(reason.code))
                         return vm_not_started(self, error, promise);
-                      spdlog::warn("another VMM is tried: {}", describe(reason));
+                      log_warn(LogComponent::vm, {{"sandbox", state.sandbox_id}}, "another VMM is tried: {}",
+                               describe(reason));
                       restore_in_one(self, disked, started, tries - 1, promise);
                     });
           },

@@ -94,10 +94,12 @@ void apply_environment(const Environment& environment, LoadedSettings& loaded, s
 }
 
 /// "--api.drain_sec=5" or "--api.drain_sec": whether it speaks of a key, as sections and keys do, with a dot in its
-/// name.
+/// name. Two have a short form, as daemons' usual flags are.
 std::optional<std::string_view> setting_flag(std::string_view arg) {
   if (!arg.starts_with("--")) return std::nullopt;
   const auto name = arg.substr(2, std::min(arg.find('='), arg.size()) - 2);
+  if (name == "log-level") return "log.level";
+  if (name == "log-format") return "log.format";
   if (name.empty() || name.front() == '.' || name.find('.') == std::string_view::npos) return std::nullopt;
   return name;
 }

@@ -1,11 +1,10 @@
 #include "actors/cluster/node_link.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include "actors/cluster/node_face.hpp"
 #include "actors/cluster/node_session.hpp"
 #include "actors/cluster/node_usage.hpp"
 #include "actors/job.hpp"
+#include "config/log.hpp"
 #include "pipeline/cluster/lineage/lineage_artifacts.hpp"
 #include "pipeline/cluster/subnet_parts.hpp"
 
@@ -92,7 +91,7 @@ void disconnect(Self self) {
 }
 
 void failed(Self self, const Error& error) {
-  spdlog::warn("{}", describe(error));
+  log_warn(LogComponent::node, {}, "{}", describe(error));
   disconnect(self);
   connect_later(self);
 }
@@ -100,9 +99,13 @@ void failed(Self self, const Error& error) {
 /// What another node has now, or nobody any more, is ended here.
 void end_given_up(Self self, const std::vector<std::string>& ids) {
   for (const auto& id : ids) {
-    spdlog::info("sandbox {}: the control plane gave it up while this node was away; it is ended", id);
+    log_info(LogComponent::node, {{"sandbox", id}},
+             "the control plane gave it up while this node was away; it is ended");
     self->request(self->state.node.sandboxes, kEndDeadline, remove_atom_v, id)
-        .then([] {}, [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "end a sandbox"))); });
+        .then([] {},
+              [id](caf::error& error) {
+                log_warn(LogComponent::node, {{"sandbox", id}}, "{}", describe(from_caf(error, "end a sandbox")));
+              });
   }
 }
 
@@ -121,7 +124,9 @@ void measure(Self self) {
             beat.cache_bytes = usage.cache_bytes;
             beat.snapshot_bytes = usage.snapshot_bytes;
           },
-          [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "measure the node's usage"))); });
+          [](caf::error& error) {
+            log_warn(LogComponent::node, {}, "{}", describe(from_caf(error, "measure the node's usage")));
+          });
 }
 
 /// As `measure`: the allocator may be busy with its store.
@@ -135,7 +140,9 @@ void count_addresses(Self self) {
             // Another part of the subnet does not wait for the next beat.
             if (self->state.inbox && runs_low(free, all)) self->send(*self->state.inbox, beat_atom_v, beat);
           },
-          [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "count the node's addresses"))); });
+          [](caf::error& error) {
+            log_warn(LogComponent::node, {}, "{}", describe(from_caf(error, "count the node's addresses")));
+          });
 }
 
 void say_well(Self self) {
@@ -148,7 +155,7 @@ void say_well(Self self) {
 
 void admitted(Self self, const Admission& admission) {
   auto& state = self->state;
-  spdlog::info("connected with the control plane, epoch {}", admission.epoch);
+  log_info(LogComponent::node, {}, "connected with the control plane, epoch {}", admission.epoch);
   state.self_description.epoch = admission.epoch;
   state.inbox = admission.inbox;
   state.back_off = {};

@@ -1,13 +1,12 @@
 #include "actors/cluster/sandbox_directory.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 
 #include "actors/cluster/node_session.hpp"
 #include "actors/cluster/placed_sandbox.hpp"
 #include "actors/cluster/sandbox_directory_steps.hpp"
 #include "actors/serving_template.hpp"
+#include "config/log.hpp"
 #include "config/random_bytes.hpp"
 #include "pipeline/cluster/lineage/lineage_artifacts.hpp"
 #include "pipeline/cluster/placement/placement.hpp"
@@ -131,7 +130,7 @@ std::vector<std::string> arrived(Self self, const NodeStatus& status, const Node
         !state.unadopted.contains(id))
       missing_there.push_back(id);
   for (const auto& id : missing_there) {
-    spdlog::info("sandbox {}: its node came back without it", id);
+    log_info(LogComponent::cluster, {{"sandbox", id}}, "its node came back without it");
     forget(self, id);
   }
   return to_end;
@@ -190,7 +189,9 @@ void pause_drained(Self self) {
                 take(self, paused);
                 move_away(self, id);
               },
-              [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "pause a drained sandbox"))); });
+              [](caf::error& error) {
+                log_warn(LogComponent::cluster, {}, "{}", describe(from_caf(error, "pause a drained sandbox")));
+              });
     }
   }
 }
@@ -388,7 +389,8 @@ void try_create(Self self, const std::string& id) {
               return create_failed(self, id, error, may_have_it ? node_id : "");
             if (may_have_it) leave_behind(self, node_id, id);
             if (may_have_it && node) end_on(self, *node, id);
-            spdlog::warn("sandbox {}: node {} did not make it ({}); another is tried", id, node_id, describe(error));
+            log_warn(LogComponent::cluster, {{"sandbox", id}, {"node", node_id}},
+                     "node {} did not make it ({}); another is tried", node_id, describe(error));
             try_create(self, id);
           });
 }
@@ -645,7 +647,7 @@ Result<void> flush(Self self) {
   }
   auto stored = state.control->store->commit(changes);
   if (!stored) {
-    spdlog::error("{}", describe(stored.error()));
+    log_error(LogComponent::cluster, {}, "{}", describe(stored.error()));
     state.unsaved.insert(ids.begin(), ids.end());
     state.flushing = true;
     self->delayed_send(self, kNodeBeat, flush_atom_v);
@@ -756,7 +758,8 @@ void give_up(Self self, const std::string& id, const std::string& node_id) {
 }
 
 void end_on(Self self, const Node& node, const std::string& id) {
-  spdlog::info("sandbox {}: node {} has no more business with it; it is ended there", id, node.status.node_id);
+  log_info(LogComponent::cluster, {{"sandbox", id}, {"node", node.status.node_id}},
+           "node {} has no more business with it; it is ended there", node.status.node_id);
   self->request(node.session, kShort, remove_atom_v, id)
       .then([self, node_id = node.status.node_id, id] { ended_there(self, node_id, id); },
             [self, node_id = node.status.node_id, id](caf::error& error) {
@@ -764,7 +767,7 @@ void end_on(Self self, const Node& node, const std::string& id) {
               if (why.code == ErrorCode::sandbox_not_found)
                 ended_there(self, node_id, id);
               else
-                spdlog::warn("{}", describe(why));
+                log_warn(LogComponent::cluster, {{"sandbox", id}, {"node", node_id}}, "{}", describe(why));
             });
 }
 
@@ -781,7 +784,7 @@ SandboxDirectoryActor::behavior_type sandbox_directory(Self self, SharedControl 
       if (node.connected && node.session.address() == down.source)
         return departed(self, std::string(node_id), node.status.epoch, "its connection was ended");
   });
-  if (auto loaded = load(self); !loaded) spdlog::error("{}", describe(loaded.error()));
+  if (auto loaded = load(self); !loaded) log_error(LogComponent::cluster, {}, "{}", describe(loaded.error()));
   self->delayed_send(self, kNodeBeat, tick_atom_v);
   return {
       [self](cancel_atom, const std::string& id) {

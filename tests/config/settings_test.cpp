@@ -129,6 +129,22 @@ TEST_CASE_METHOD(SettingsFolder, "flags win over the environment, which wins ove
   CHECK(s.api.listen_addr.port == 3);
 }
 
+TEST_CASE_METHOD(SettingsFolder, "--log-level and --log-format are short for the keys of [log]", "[settings]") {
+  sources.args = {"--log-level", "debug", "--log-format=json"};
+  const auto s = load();
+  CHECK(s.log.level == "debug");
+  CHECK(s.log.format == "json");
+}
+
+TEST_CASE_METHOD(SettingsFolder, "the check names a wrong level of a component", "[settings]") {
+  write("[log]\nlevels = ['http=debug', 'htp=debug']\n");
+  auto loaded = load_settings(sources);
+  REQUIRE(loaded);
+  const auto problems = check_settings(*loaded);
+  REQUIRE(problems.size() == 1);
+  CHECK(problems[0].subject == "htp=debug");
+}
+
 TEST_CASE_METHOD(SettingsFolder, "args keep what is no setting, in its order", "[settings]") {
   write("[api]\ndrain_sec = 1\n");
   sources.args = {

@@ -1,11 +1,10 @@
-#include <spdlog/sinks/stdout_color_sinks.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
 
+#include "config/log.hpp"
 #include "config/settings.hpp"
 #include "tools/nanoboxd/doctor.hpp"
 #include "tools/nanoboxd/serve.hpp"
@@ -19,6 +18,8 @@ Usage: nanoboxd [--role ROLE] [--config FILE] [--SECTION.KEY=VALUE ...]
 
   --config FILE     read this nanobox.toml (else /etc/nanobox/nanobox.toml, if present)
   --SECTION.KEY=V   set one key, e.g. --api.listen_addr=127.0.0.1:9000
+  --log-level L     trace, debug, info, warn, error or off ([log] level; [log] levels has one a component)
+  --log-format F    text or json, one line an event on stderr ([log] format)
   --role all        control plane and node in one (the default); with [cluster] listen_addr it takes further nodes
   --role control    control plane alone
   --role node       a node of a cluster; the first time with
@@ -39,12 +40,12 @@ int complain(const Error& error) {
   return error.code == ErrorCode::config_invalid ? 2 : 1;
 }
 
-void set_up_log(const Settings::Log& log) {
-  spdlog::set_default_logger(spdlog::stderr_color_mt("nanoboxd"));
-  spdlog::set_level(spdlog::level::from_str(log.level));
+Result<void> start_log(const Settings::Log& log) {
+  const auto levels = NANOBOX_TRY(parse_log_levels(log.levels));
   const bool text = log.format.empty() ? ::isatty(STDERR_FILENO) == 1 : log.format == "text";
-  spdlog::set_pattern(text ? "%Y-%m-%d %H:%M:%S.%e %^%l%$ %v"
-                           : R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","message":"%v"})");
+  set_up_log(text ? LogFormat::text : LogFormat::json, log_level_named(log.level).value_or(LogLevel::info));
+  for (const auto& [component, level] : levels) set_log_level(component, level);
+  return {};
 }
 
 /// The value of `--name VALUE` or `--name=VALUE` at `at`, which moves behind it; nothing: it is another option.
@@ -116,7 +117,7 @@ int main_of(const std::vector<std::string>& args) {
     if (problems.empty()) std::cout << "the configuration is fine\n";
     return problems.empty() ? 0 : 2;
   }
-  set_up_log(loaded->settings.log);
+  if (const auto started = start_log(loaded->settings.log); !started) return complain(started.error());
   if (doctor) return run_doctor(*loaded, as_json);
   const auto code = serve(std::move(*loaded), options);
   return code ? *code : complain(code.error());

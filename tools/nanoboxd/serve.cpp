@@ -1,7 +1,6 @@
 #include "tools/nanoboxd/serve.hpp"
 
 #include <arpa/inet.h>
-#include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -12,6 +11,7 @@
 
 #include "actors/node.hpp"
 #include "config/data_folder.hpp"
+#include "config/log.hpp"
 #include "http/auth.hpp"
 #include "http/resources/api.hpp"
 #include "http/server.hpp"
@@ -92,7 +92,7 @@ sigset_t block_signals() {
 void wait_for_the_end(const sigset_t& signals) {
   int signal = 0;
   sigwait(&signals, &signal);
-  spdlog::info("{}: stopping", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+  log_info(LogComponent::daemon, {}, "{}: stopping", signal == SIGTERM ? "SIGTERM" : "SIGINT");
 }
 
 /// The part of the subnet that the control plane's own node gives addresses from: all of it where it takes no others.
@@ -195,7 +195,7 @@ Result<void> serve_api(const LoadedSettings& loaded, http::Api& api, const sigse
   server_settings.auth = std::make_shared<const http::Authenticator>(NANOBOX_TRY(std::move(rules)));
   auto server = NANOBOX_TRY(http::Server::start(server_settings, std::move(router)));
   NANOBOX_TRY(write_address(loaded.data_folder, server.address()));
-  spdlog::info("listening on {}", to_string(server.address()));
+  log_info(LogComponent::daemon, {}, "listening on {}", to_string(server.address()));
   wait_for_the_end(signals);
   api.ready = false;
   api.stopping.request_stop();
@@ -270,7 +270,8 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
       port = NANOBOX_TRY(open_cluster_port(system, plane, *settings.cluster.listen_addr, authority->certificate()));
       joins = NANOBOX_TRY(start_join_server(system, plane, *authority, join_address(settings.cluster), port->address,
                                             settings.network.subnet));
-      spdlog::info("nodes join at {} and connect at {}", to_string(joins->address()), to_string(port->address));
+      log_info(LogComponent::cluster, {}, "nodes join at {} and connect at {}", to_string(joins->address()),
+               to_string(port->address));
       api.invite = [store, digest = authority->key_digest(), join_addr = to_string(joins->address())](
                        std::chrono::seconds lifetime) -> Result<http::Invitation> {
         const auto now = wall_now();
@@ -330,10 +331,11 @@ Result<int> serve_node(LoadedSettings loaded, const RoleOptions& options, const 
   if (const auto host = own_host(place.control))
     description.data_addr = to_string(ListenAddress{*host, node.artifacts->address().port});
   else
-    spdlog::warn("{}", describe(host.error()));
+    log_warn(LogComponent::node, {}, "{}", describe(host.error()));
   node.membership = join_node(system, node.node, remote_door(system, place.control, identity), description,
                               fetch_over_tls(identity, place.control.host));
-  spdlog::info("node {} of the cluster of {}", node.services->node_id, to_string(place.control));
+  log_info(LogComponent::node, {{"node", node.services->node_id}}, "node {} of the cluster of {}",
+           node.services->node_id, to_string(place.control));
   wait_for_the_end(signals);
   return 0;
 }
