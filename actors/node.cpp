@@ -147,13 +147,14 @@ Result<Node> start_node(caf::actor_system& system, SharedServices services) {
   node.vmm_stock = supervise<caf::detached>(system, "vmm_stock", boards, [services](caf::actor_system& on) {
     return on.spawn<caf::detached>(vmm_stock, services);
   });
+  const auto remains = std::make_shared<Board<VmRemains>>();
   // Set below, before the first message to the node agent: its successors tell it what they find.
   const auto registry = std::make_shared<SandboxRegistryActor>();
   node.node_agent = supervise<caf::detached>(system, "node_agent", boards,
-                                             [services, registry, disk_keeper = node.disk_keeper,
+                                             [services, registry, remains, disk_keeper = node.disk_keeper,
                                               stock = node.vmm_stock, first = true](caf::actor_system& on) mutable {
-                                               auto agent =
-                                                   on.spawn<caf::detached>(node_agent, services, disk_keeper, stock);
+                                               auto agent = on.spawn<caf::detached>(node_agent, services, disk_keeper,
+                                                                                    stock, remains);
                                                if (!std::exchange(first, false)) {
                                                  caf::anon_send(agent, start_atom_v, VmEndedSink(*registry));
                                                  caf::anon_send(*registry, adopt_atom_v);
@@ -183,13 +184,15 @@ Result<Node> start_node(caf::actor_system& system, SharedServices services) {
       [services, concerns, stock = node.vmm_stock, recorder = node.run_recorder](caf::actor_system& on) {
         return on.spawn<caf::detached>(pool_keeper, services, concerns, stock, recorder);
       });
-  node.sandboxes = supervise<caf::detached>(
-      system, "sandbox_registry", boards, [services, concerns, node, first = true](caf::actor_system& on) mutable {
-        auto sandboxes = on.spawn<caf::detached>(sandbox_registry, services, concerns, node.run_recorder,
-                                                 node.pool_keeper, node.vmm_stock, node.templates, node.snapshot_maker);
-        if (!std::exchange(first, false)) caf::anon_send(sandboxes, adopt_atom_v);
-        return sandboxes;
-      });
+  node.sandboxes =
+      supervise<caf::detached>(system, "sandbox_registry", boards,
+                               [services, concerns, node, remains, first = true](caf::actor_system& on) mutable {
+                                 auto sandboxes = on.spawn<caf::detached>(
+                                     sandbox_registry, services, concerns, node.run_recorder, node.pool_keeper,
+                                     node.vmm_stock, node.templates, node.snapshot_maker, remains);
+                                 if (!std::exchange(first, false)) caf::anon_send(sandboxes, adopt_atom_v);
+                                 return sandboxes;
+                               });
   *registry = node.sandboxes;
   caf::scoped_actor self(system);
   self->send(node.node_agent, start_atom_v, VmEndedSink(node.sandboxes));

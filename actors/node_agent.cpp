@@ -29,7 +29,7 @@ VmSupervisorActor supervisor_of(Self self, const std::string& sandbox_id) {
   const auto found = self->state.supervisors.find(sandbox_id);
   if (found != self->state.supervisors.end()) return found->second;
   auto supervisor = self->spawn(vm_supervisor, self->state.services, VmEndedSink(NodeAgentActor(self)),
-                                self->state.stock, sandbox_id);
+                                self->state.stock, self->state.remains, sandbox_id);
   self->monitor(supervisor);
   self->state.supervisors.emplace(sandbox_id, supervisor);
   return supervisor;
@@ -136,7 +136,8 @@ void supervisor_died(Self self, const caf::down_msg& down) {
 }  // namespace
 
 NodeAgentActor::behavior_type node_agent(Self self, SharedServices services, DiskKeeperActor disk_keeper,
-                                         VmmStockActor stock) {
+                                         VmmStockActor stock, VmRemainsBoard remains) {
+  self->state.remains = std::move(remains);
   self->state.stock = std::move(stock);
   self->state.services = std::move(services);
   self->state.disk_keeper = std::move(disk_keeper);

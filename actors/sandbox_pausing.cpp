@@ -81,6 +81,7 @@ void pause_saved(Self self, const std::string& id, RunRecord run, const Saved& s
   }
   state.died_saving.erase(id);
   auto over = [self, id, run, paused, promise, from = saved.state]() mutable {
+    keep_remains(self, paused);
     keep_vmm_for(self, paused, from);
     release_place(self->state.concerns, id);
     end_run(self, run, std::nullopt);

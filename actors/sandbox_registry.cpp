@@ -23,6 +23,10 @@ constexpr std::chrono::hours kFailedKept{1};
 constexpr std::chrono::seconds kEndDeadline{60};
 constexpr std::chrono::minutes kPoolDeadline{2};
 constexpr std::chrono::milliseconds kEndAgain{500};
+constexpr std::chrono::minutes kDeathsAgain{1};
+constexpr const char* kDeleted = "it was deleted";
+constexpr const char* kCancelled = "whoever asked for it was gone before it was made";
+constexpr const char* kShutdown = "its daemon stopped, which ends its sandboxes";
 /// So many empty VMMs wait for a template that somebody uses.
 constexpr std::uint32_t kStockOfUsed = 2;
 
@@ -41,10 +45,91 @@ void end_and_release(
           });
 }
 
-void forget(Self self, const std::string& id) {
-  if (auto gone = delete_record(*self->state.services->control_store, kSandboxKind, id); !gone)
-    log_error(LogComponent::sandbox, {{"sandbox", id}}, "{}", describe(gone.error()));
-  self->state.services->boards->sandboxes.erase(id);
+/// The sandbox' record goes; with it comes that of its death, where it has one.
+void forget(Self self, const std::string& id, const std::optional<SandboxDeath>& death = {}) {
+  auto& state = self->state;
+  std::vector<RecordChange> changes{
+      {.kind = std::string(kSandboxKind), .key = id, .expect = {}, .owner = {}, .value = {}}};
+  const bool is_news = death && state.deaths->is_news(*death);
+  if (is_news) changes.push_back(state.deaths->change_for(*death));
+  if (auto gone = state.services->control_store->commit(changes); !gone)
+    log_error(LogComponent::sandbox, {}, "{}", describe(gone.error()));
+  if (is_news) {
+    state.deaths->show(*death);  // before it goes: it is always known where it is
+    look_again_at(self, death->ended_at + kDeathKept);
+  }
+  state.services->boards->sandboxes.erase(id);
+  state.remains->erase(id);
+  state.rested.erase(id);
+}
+
+/// What its VM left, once.
+std::optional<VmRemains> take_remains(Self self, const std::string& id) {
+  const auto found = self->state.remains->find(id);
+  if (!found) return std::nullopt;
+  self->state.remains->erase(id);
+  return *found;
+}
+
+/// With what its VMs before its pauses had taken.
+std::optional<VmSpent> spent_in_all(Self self, const std::string& id, const std::optional<VmSpent>& spent) {
+  const auto before = self->state.rested.find(id);
+  if (before == self->state.rested.end()) return spent;
+  return together(before->second, spent.value_or(VmSpent{}));
+}
+
+SandboxUsage usage_of(const SandboxDeath& death, const VmSpent& spent, std::uint64_t disk_bytes) {
+  return {.wall_ms = (death.ended_at - death.created_at) / std::chrono::milliseconds(1),
+          .cpu_ms = spent.cpu_us / 1000,
+          .memory_peak_bytes = spent.memory_peak_bytes,
+          .disk_bytes = disk_bytes};
+}
+
+/// The record of one that ends now; of a paused one with all that is known.
+SandboxDeath death_of(Self self, const Sandbox& sandbox, DeathCause cause, std::string reason) {
+  SandboxDeath death{.id = sandbox.id,
+                     .owner = sandbox.owner,
+                     .template_name = sandbox.template_name,
+                     .node_id = self->state.services->node_id,
+                     .cause = cause,
+                     .reason = std::move(reason),
+                     .boot_path = sandbox.boot_path,
+                     .resources = sandbox.resources,
+                     .created_at = sandbox.created_at,
+                     .ended_at = wall_now(),
+                     .console = {},
+                     .usage = {}};
+  if (sandbox.status != SandboxStatus::paused) return death;
+  auto remains = read_remains(sandbox.lineage.paused_state);
+  death.console = std::move(remains.console);
+  if (remains.spent && !sandbox.lineage.disk_layers.empty())
+    death.usage = usage_of(death, *remains.spent, disk_bytes_of(sandbox.lineage.disk_layers.back()));
+  return death;
+}
+
+/// Completed by what its VM left.
+SandboxDeath with_remains(Self self, SandboxDeath death, WallTime ended_at) {
+  death.ended_at = ended_at;
+  auto remains = take_remains(self, death.id);
+  if (!remains || death.usage) return death;
+  death.console = std::move(remains->console);
+  if (const auto spent = spent_in_all(self, death.id, remains->spent))
+    death.usage = usage_of(death, *spent, remains->disk_bytes);
+  return death;
+}
+
+void note_death(Self self, const SandboxDeath& death) {
+  auto& deaths = *self->state.deaths;
+  if (!deaths.is_news(death)) return;
+  if (auto stored = self->state.services->control_store->commit({deaths.change_for(death)}); !stored)
+    log_error(LogComponent::sandbox, {}, "{}", describe(stored.error()));
+  deaths.show(death);
+  look_again_at(self, death.ended_at + kDeathKept);
+}
+
+/// The supervisor's words for people end with the console, which a record has apart.
+std::string without_console(const std::string& reason) {
+  return reason.substr(0, reason.find("; the console's last lines:\n"));
 }
 
 /// Fills in what the template decides. @errors why no sandbox of it can be made now
@@ -162,7 +247,7 @@ void taken_from_pool(Self self, Sandbox sandbox, SandboxPromise promise) {
   if (auto taking = state.taking.extract(sandbox.id); !taking.empty() && taking.mapped().cancelled) {
     promise.deliver(to_caf(was_cancelled(sandbox.id)));
     state.removing[sandbox.id] = std::move(taking.mapped().removers);
-    return end_sandbox(self, sandbox.id);
+    return end_sandbox(self, sandbox.id, DeathCause::asked, kCancelled);
   }
   sandbox.status = SandboxStatus::running;
   sandbox.expires_at = wall_now() + std::chrono::seconds(sandbox.timeout_sec);
@@ -179,7 +264,7 @@ void taken_from_pool(Self self, Sandbox sandbox, SandboxPromise promise) {
   promise.deliver(sandbox);
   if (state.drain_mode == "destroy" && !state.removing.contains(sandbox.id)) {
     state.removing[sandbox.id];
-    end_sandbox(self, sandbox.id);
+    end_sandbox(self, sandbox.id, DeathCause::shutdown, kShutdown);
   }
 }
 
@@ -253,7 +338,7 @@ void boot_over(Self self, const RunRecord& run, Sandbox sandbox) {
     booting.done(fail(error));
     if (booting.resumes && !booting.removers.empty()) {
       state.removing[run.subject] = std::move(booting.removers);
-      end_sandbox(self, run.subject);
+      end_sandbox(self, run.subject, DeathCause::asked, kDeleted);
     } else {
       for (auto& remover : booting.removers) deliver_done(remover);
     }
@@ -269,7 +354,10 @@ void boot_over(Self self, const RunRecord& run, Sandbox sandbox) {
     if (!booting.removers.empty() || state.drain_mode == "destroy") {
       auto& removers = state.removing[id];
       removers.insert(removers.end(), booting.removers.begin(), booting.removers.end());
-      end_sandbox(self, id);
+      if (removers.empty())
+        end_sandbox(self, id, DeathCause::shutdown, kShutdown);
+      else
+        end_sandbox(self, id, DeathCause::asked, kDeleted);
     }
   }
   end_draining(self);
@@ -304,7 +392,10 @@ void run_died(Self self, const caf::down_msg& down) {
   booting.done(fail(error));
   if (booting.resumes && booting.removers.empty()) return;
   state.removing[id] = std::move(booting.removers);
-  end_sandbox(self, id);
+  if (state.removing[id].empty())
+    end_sandbox(self, id, DeathCause::failed, error.reason);
+  else
+    end_sandbox(self, id, DeathCause::asked, kDeleted);
 }
 
 caf::result<void> remove(Self self, const std::string& id) {
@@ -325,7 +416,7 @@ caf::result<void> remove(Self self, const std::string& id) {
   }
   auto& waiting = state.removing[id];
   waiting.push_back(promise);
-  if (waiting.size() == 1) end_sandbox(self, id);
+  if (waiting.size() == 1) end_sandbox(self, id, DeathCause::asked, kDeleted);
   return promise;
 }
 
@@ -394,7 +485,12 @@ void expire(Self self) {
     log_info(LogComponent::sandbox, {{"sandbox", sandbox->id}}, "{}",
              expired ? "its time is over" : "failed an hour ago");
     self->state.removing[sandbox->id];
-    end_sandbox(self, sandbox->id);
+    end_sandbox(self, sandbox->id, DeathCause::expired,
+                "nobody kept it alive for " + std::to_string(sandbox->timeout_sec) + " s");
+  }
+  if (auto expired = self->state.deaths->expire(now); !expired) {
+    log_error(LogComponent::sandbox, {}, "{}", describe(expired.error()));
+    look_again_at(self, now + kDeathsAgain);
   }
 }
 
@@ -417,6 +513,8 @@ caf::result<void> adopt(Self self) {
   auto& state = self->state;
   auto records = all_records(*state.services->control_store, kSandboxKind);
   if (!records) return to_caf(records.error());
+  if (auto loaded = state.deaths->load(); !loaded) log_error(LogComponent::sandbox, {}, "{}", describe(loaded.error()));
+  for (const auto& death : state.services->boards->deaths.all()) look_again_at(self, death->ended_at + kDeathKept);
   auto promise = self->make_response_promise<void>();
   auto pending = std::make_shared<std::size_t>(1);
   auto one_done = [self, promise, pending]() mutable {
@@ -429,6 +527,7 @@ caf::result<void> adopt(Self self) {
     if (!sandbox || state.booting.contains(sandbox->id) || state.removing.contains(sandbox->id)) continue;
     ++*pending;
     state.services->boards->sandboxes.publish(sandbox->id, *sandbox);
+    if (const auto rested = read_remains(sandbox->lineage.paused_state).spent) state.rested[sandbox->id] = *rested;
     const bool was_pausing = sandbox->status == SandboxStatus::pausing;
     if (sandbox->status == SandboxStatus::resuming || sandbox->status == SandboxStatus::paused) {
       // Its state is as it was: what a VM did since, or one that was about to be ended, is forgotten.
@@ -466,6 +565,10 @@ caf::result<void> adopt(Self self) {
               });
     } else if (sandbox->status == SandboxStatus::failed) {
       look_again_at(self, sandbox->failed_at.value_or(wall_now()) + kFailedKept);
+      if (!state.services->boards->deaths.find(sandbox->id))
+        note_death(self,
+                   with_remains(self, death_of(self, *sandbox, DeathCause::failed, without_console(sandbox->reason)),
+                                sandbox->failed_at.value_or(wall_now())));
       end_and_release(self, sandbox->id, one_done);  // which the former daemon may have had no time for
     } else {
       // Half made or half ended when the former daemon went.
@@ -507,6 +610,12 @@ void vm_ended(Self self, const std::string& id, const std::string& reason) {
   failed.status = SandboxStatus::failed;
   failed.reason = reason;
   failed.failed_at = wall_now();
+  const auto left = state.remains->find(id);
+  const bool by_itself = left && left->cause;
+  note_death(self, with_remains(self,
+                                death_of(self, *sandbox, by_itself ? *left->cause : DeathCause::failed,
+                                         by_itself ? left->reason : without_console(reason)),
+                                *failed.failed_at));
   failed.expires_at.reset();
   failed.lineage.paused_state.clear();
   log_warn(LogComponent::sandbox, {{"sandbox", id}}, "failed: {}", reason);
@@ -514,7 +623,11 @@ void vm_ended(Self self, const std::string& id, const std::string& reason) {
     log_error(LogComponent::sandbox, {{"sandbox", id}}, "{}", describe(stored.error()));
   look_again_at(self, *failed.failed_at + kFailedKept);
   caf::anon_send(state.concerns.scheduler, undo_atom_v, id);
-  end_and_release(self, id);
+  // What was given up while it ran leaves its remains only now.
+  end_and_release(self, id, [self, id] {
+    if (const auto death = self->state.services->boards->deaths.find(id); death && !death->usage)
+      note_death(self, with_remains(self, *death, death->ended_at));
+  });
 }
 
 Error sandbox_missing(const std::string& id) {
@@ -546,18 +659,17 @@ void end_draining(Self self) {
   for (auto& promise : std::exchange(state.draining, {})) deliver_done(promise);
 }
 
-void end_sandbox(Self self, const std::string& id) {
-  auto& boards = *self->state.services->boards;
-  if (const auto sandbox = boards.sandboxes.find(id)) {
-    Sandbox stopping = *sandbox;
-    stopping.status = SandboxStatus::stopping;
-    if (auto stored = store_sandbox(self, stopping); !stored)
-      log_error(LogComponent::sandbox, {{"sandbox", id}}, "{}", describe(stored.error()));
-  }
+namespace {
+
+/// Of a sandbox that is on its way out; once more where its VM did not end the first time.
+void end_again(Self self, const std::string& id) {
   const auto over = [self, id] {
     auto& state = self->state;
     release_place(state.concerns, id);
-    forget(self, id);
+    std::optional<SandboxDeath> death;
+    if (auto dying = state.dying.extract(id); !dying.empty())
+      death = with_remains(self, std::move(dying.mapped()), wall_now());
+    forget(self, id, death);
     for (auto& promise : state.removing[id]) deliver_done(promise);
     state.removing.erase(id);
     collect_layers(self);
@@ -575,10 +687,36 @@ void end_sandbox(Self self, const std::string& id) {
             });
 }
 
+}  // namespace
+
+void end_sandbox(Self self, const std::string& id, DeathCause cause, std::string reason) {
+  auto& boards = *self->state.services->boards;
+  if (const auto sandbox = boards.sandboxes.find(id)) {
+    if (sandbox->status != SandboxStatus::creating)
+      self->state.dying.try_emplace(id, death_of(self, *sandbox, cause, std::move(reason)));
+    Sandbox stopping = *sandbox;
+    stopping.status = SandboxStatus::stopping;
+    if (auto stored = store_sandbox(self, stopping); !stored)
+      log_error(LogComponent::sandbox, {}, "{}", describe(stored.error()));
+  }
+  end_again(self, id);
+}
+
+void keep_remains(Self self, const Sandbox& paused) {
+  auto remains = take_remains(self, paused.id);
+  if (!remains) return;
+  remains->spent = spent_in_all(self, paused.id, remains->spent);
+  if (remains->spent) self->state.rested[paused.id] = *remains->spent;
+  if (auto kept = write_remains(paused.lineage.paused_state, *remains); !kept)
+    log_warn(LogComponent::sandbox, {}, "{}", describe(kept.error()));
+}
+
 SandboxRegistryActor::behavior_type sandbox_registry(Self self, SharedServices services, BootConcerns concerns,
                                                      RunRecorderActor recorder, PoolKeeperActor pool,
                                                      VmmStockActor stock, TemplateRegistryActor templates,
-                                                     SnapshotMakerActor snapshots) {
+                                                     SnapshotMakerActor snapshots, VmRemainsBoard remains) {
+  self->state.deaths.emplace(services->control_store, kDeathKind, services->boards->deaths);
+  self->state.remains = std::move(remains);
   self->state.snapshots = std::move(snapshots);
   self->state.pool = std::move(pool);
   self->state.stock = std::move(stock);
@@ -618,7 +756,7 @@ SandboxRegistryActor::behavior_type sandbox_registry(Self self, SharedServices s
       [self](ended_atom, const RunRecord& run, const Sandbox& sandbox) { boot_over(self, run, sandbox); },
       [self](ended_atom, const std::string& id, const std::string& reason) { vm_ended(self, id, reason); },
       [self](tick_atom) { expire(self); },
-      [self](end_atom, const std::string& id) { end_sandbox(self, id); },
+      [self](end_atom, const std::string& id) { end_again(self, id); },
       [self](adopt_atom) { return adopt(self); },
       [self](drain_atom, const std::string& mode) -> caf::result<void> {
         auto& state = self->state;
@@ -628,7 +766,7 @@ SandboxRegistryActor::behavior_type sandbox_registry(Self self, SharedServices s
           for (const auto& sandbox : state.services->boards->sandboxes.all())
             if (!state.booting.contains(sandbox->id) && !state.removing.contains(sandbox->id)) {
               state.removing[sandbox->id];
-              end_sandbox(self, sandbox->id);
+              end_sandbox(self, sandbox->id, DeathCause::shutdown, kShutdown);
             }
         if (mode == "pause")
           for (const auto& sandbox : state.services->boards->sandboxes.all())

@@ -24,6 +24,9 @@ constexpr std::chrono::minutes kMeasureDeadline{5};
 constexpr std::chrono::seconds kCountDeadline{60};
 /// What ran while there was no connection is told afterwards, so many of the latest.
 constexpr std::size_t kRunsKept = 1000;
+/// Deaths in one message.
+constexpr std::size_t kDeathsAtOnce = 500;
+constexpr std::size_t kConsolesAtOnce = std::size_t{1} << 20;
 
 template <class T>
 std::vector<T> copies_of(const Board<T>& board) {
@@ -65,6 +68,14 @@ void watch_boards(Self self) {
     news.pools.push_back(*pool);
     tell(std::move(news));
   });
+  auto deaths = std::make_shared<Board<SandboxDeath>::Watch>(
+      boards.deaths.watch_all([tell](const std::string&, const auto& death) {
+        if (!death) return;
+        NodeNews news;
+        news.deaths.push_back(*death);
+        tell(std::move(news));
+      }));
+  self->attach_functor([deaths] { *deaths = {}; });
 }
 
 template <class T>
@@ -153,6 +164,20 @@ void say_well(Self self) {
   self->send(*state.inbox, beat_atom_v, state.last_beat);
 }
 
+/// What ended here in the last hour: what of it the control plane knows already it passes over.
+void tell_deaths(Self self) {
+  NodeNews news;
+  std::size_t bytes = 0;
+  for (const auto& death : self->state.node.services->boards->deaths.all()) {
+    bytes += death->console.size();
+    news.deaths.push_back(*death);
+    if (bytes < kConsolesAtOnce && news.deaths.size() < kDeathsAtOnce) continue;
+    self->send(*self->state.inbox, news_atom_v, std::exchange(news, {}));
+    bytes = 0;
+  }
+  if (!news.empty()) self->send(*self->state.inbox, news_atom_v, std::move(news));
+}
+
 void admitted(Self self, const Admission& admission) {
   auto& state = self->state;
   log_info(LogComponent::node, {}, "connected with the control plane, epoch {}", admission.epoch);
@@ -160,6 +185,7 @@ void admitted(Self self, const Admission& admission) {
   state.inbox = admission.inbox;
   state.back_off = {};
   self->monitor(*state.inbox);
+  tell_deaths(self);
   end_given_up(self, admission.given_up);
   say_well(self);
   if (!std::exchange(state.beating, true)) self->delayed_send(self, kNodeBeat, beat_atom_v);
@@ -243,6 +269,7 @@ NodeLinkActor::behavior_type node_link(Self self, Node node, Fetchers fetchers, 
         move_behind(waiting.gone_templates, news.gone_templates);
         move_behind(waiting.runs, news.runs);
         move_behind(waiting.pools, news.pools);
+        move_behind(waiting.deaths, news.deaths);
         if (state.inbox && !std::exchange(state.flushing, true)) self->send(self, flush_atom_v);
       },
       [self](flush_atom) -> caf::result<void> {

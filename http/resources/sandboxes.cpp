@@ -4,6 +4,7 @@
 #include "http/pagination.hpp"
 #include "http/resources/api.hpp"
 #include "http/resources/ask.hpp"
+#include "http/resources/deaths.hpp"
 #include "http/resources/network_field.hpp"
 #include "http/resources/resources_field.hpp"
 #include "http/resources/template_name_field.hpp"
@@ -232,7 +233,7 @@ void add_sandbox_routes(Router& router, Api& api) {
   });
   router.add(Method::get, "/api/v1/sandboxes/{id}", [&api](const Request& request, Responder responder) {
     const auto sandbox = sandbox_of(api, request);
-    if (!sandbox) return responder.send_problem(sandbox.error());
+    if (!sandbox) return responder.send_problem(sandbox_not_there(api, request));
     responder.send(200, to_json(**sandbox));
   });
   router.add(Method::del, "/api/v1/sandboxes/{id}", [&api](const Request& request, Responder responder) {

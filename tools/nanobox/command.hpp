@@ -59,6 +59,7 @@ CommandSpec fork_command_spec();
 CommandSpec snapshot_command_spec();
 CommandSpec rm_command_spec();
 CommandSpec templates_command_spec();
+CommandSpec inspect_command_spec();
 CommandSpec logs_command_spec();
 CommandSpec doctor_command_spec();
 CommandSpec nodes_command_spec();

@@ -14,6 +14,7 @@
 #include "config/log.hpp"
 #include "http/auth.hpp"
 #include "http/resources/api.hpp"
+#include "http/resources/deaths.hpp"
 #include "http/server.hpp"
 #include "pipeline/boot/network/node_network.hpp"
 #include "pipeline/cluster/identity/join_client.hpp"
@@ -168,6 +169,7 @@ void add_routes(http::Router& router, http::Api& api) {
   http::add_terminal_route(router, api);
   http::add_log_route(router, api);
   http::add_pipeline_routes(router, api);
+  http::add_death_routes(router, api);
   http::add_node_routes(router, api);
   http::add_health_routes(router, api);
 }
