@@ -11,10 +11,10 @@ namespace nanobox {
 
 /// Which events are wanted; what is not set lets all pass.
 struct EventFilter {
-  std::optional<std::string> owner;  ///< what only the administrator sees does not pass then
-  std::vector<std::string> types;    ///< or prefixes that end in a dot
-  std::optional<std::string> subject;
-  std::optional<std::string> node_id;
+  std::optional<std::string> owner = {};  ///< what only the administrator sees does not pass then
+  std::vector<std::string> types = {};    ///< or prefixes that end in a dot
+  std::optional<std::string> subject = {};
+  std::optional<std::string> node_id = {};
 
   bool lets(const NewEvent& event) const;
 };

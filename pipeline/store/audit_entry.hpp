@@ -28,13 +28,13 @@ struct AuditEntry {
 
 /// Which entries are wanted, by id; what is not set lets all pass.
 struct AuditQuery {
-  std::optional<std::string> owner;
-  std::optional<std::string> action;
-  std::optional<std::string> subject;
-  std::optional<WallTime> since;  ///< inclusive
-  std::optional<WallTime> until;  ///< exclusive
+  std::optional<std::string> owner = {};
+  std::optional<std::string> action = {};
+  std::optional<std::string> subject = {};
+  std::optional<WallTime> since = {};  ///< inclusive
+  std::optional<WallTime> until = {};  ///< exclusive
   bool newest_first = false;
-  std::optional<std::string> behind;  ///< an id, exclusive, in the order that is asked for
+  std::optional<std::string> behind = {};  ///< an id, exclusive, in the order that is asked for
   std::size_t most = 100;
 };
 
