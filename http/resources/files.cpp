@@ -1,5 +1,6 @@
 #include "config/utf8.hpp"
 #include "config/whole_number.hpp"
+#include "http/audit.hpp"
 #include "http/json/document.hpp"
 #include "http/json/reader.hpp"
 #include "http/json/text.hpp"
@@ -236,6 +237,7 @@ Result<FileQuery> read_query(const Api& api, const Request& request, std::initia
 void download(Api& api, const Request& request, Responder responder) {
   auto query = read_query(api, request, {"path", "user", "archive"});
   if (!query) return responder.send_problem(query.error());
+  note_file(responder, query->archive ? "read_archive" : "read", query->file.path);
   if (query->archive)
     return start_guest_client(api, query->sandbox_id, with_file<ArchiveReadRequest>(query->file),
                               std::make_unique<ArchiveDownload>(std::move(responder)));
@@ -260,6 +262,7 @@ void upload(Api& api, const Request& request, BodyReader body, Responder respond
   if (!query) return responder.send_problem(query.error());
   const auto mode = read_mode(request);
   if (!mode) return responder.send_problem(mode.error());
+  note_file(responder, query->archive ? "write_archive" : "write", query->file.path);
   StreamRequest wanted = with_file<ArchiveWriteRequest>(query->file);
   if (!query->archive) wanted = FileWriteRequest{.path = query->file.path, .user = query->file.user, .mode = *mode};
   start_guest_client(api, query->sandbox_id, std::move(wanted),
@@ -269,6 +272,7 @@ void upload(Api& api, const Request& request, BodyReader body, Responder respond
 void remove(Api& api, const Request& request, Responder responder) {
   auto query = read_query(api, request, {"path", "user", "recursive"});
   if (!query) return responder.send_problem(query.error());
+  note_file(responder, "delete", query->file.path);
   FileRemoveRequest wanted{.path = std::move(query->file.path),
                            .user = std::move(query->file.user),
                            .recursive = request.query_parameter("recursive") == "1"};
@@ -296,12 +300,21 @@ Result<StreamRequest> read_operation(const Request& request) {
   return FileRenameRequest{.path = std::move(path), .to = *to, .user = std::move(user), .parents = parents};
 }
 
+void note_operation(Responder& responder, const StreamRequest& wanted) {
+  if (const auto* made = std::get_if<FolderMakeRequest>(&wanted)) note_file(responder, "mkdir", made->path);
+  if (const auto* renamed = std::get_if<FileRenameRequest>(&wanted)) {
+    note_file(responder, "rename", renamed->path);
+    responder.note("to", renamed->to);
+  }
+}
+
 void operate(Api& api, const Request& request, Responder responder) {
   if (auto known = check_query(request, {}); !known) return responder.send_problem(known.error());
   const auto sandbox = running_sandbox_of(api, request);
   if (!sandbox) return responder.send_problem(sandbox.error());
   auto wanted = read_operation(request);
   if (!wanted) return responder.send_problem(wanted.error());
+  note_operation(responder, *wanted);
   start_guest_client(api, (*sandbox)->id, std::move(*wanted), std::make_unique<Done>(std::move(responder)));
 }
 
@@ -313,6 +326,7 @@ void add_file_routes(Router& router, Api& api) {
   router.add(Method::head, kFiles, [&api](const Request& request, Responder responder) {
     const auto query = read_query(api, request, {"path", "user"});
     if (!query) return responder.send_problem(query.error());
+    note_file(responder, "stat", query->file.path);
     start_guest_client(api, query->sandbox_id, with_file<FileStatRequest>(query->file),
                        std::make_unique<FileStat>(std::move(responder)));
   });

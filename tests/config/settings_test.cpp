@@ -222,6 +222,18 @@ TEST_CASE_METHOD(SettingsFolder, "pool entries need a name, once, and fit togeth
   CHECK(problem_of("[[pool.templates]]\nname='a'\n[[pool.templates]]\nname='a'\n").reason == "'a' occurs twice");
 }
 
+TEST_CASE_METHOD(SettingsFolder, "webhooks need an address, a secret and types that there are", "[settings]") {
+  const std::string hook = "[[events.webhooks]]\nurl = 'https://a.example/x'\nsecret = '0123456789abcdef'\n";
+  write(hook + "types = ['sandbox.', 'node.lost']\n");
+  CHECK(load().events.webhooks.at(0).types.size() == 2);
+  CHECK(problem_of(hook + "types = ['sandbox']\n").reason == "'sandbox' is no type of event");
+  CHECK(problem_of("[[events.webhooks]]\nurl = 'https://a'\nsecret = 'short'\n").subject.find("secret") !=
+        std::string::npos);
+  CHECK(problem_of("[[events.webhooks]]\nurl = 'ftp://a'\nsecret = '0123456789abcdef'\n").reason ==
+        "'ftp://a' must begin with http:// or https://");
+  CHECK(problem_of("[[events.webhooks]]\nsecret = '0123456789abcdef'\n").reason == "is missing or empty");
+}
+
 TEST_CASE_METHOD(SettingsFolder, "all problems are listed, not only the first", "[settings]") {
   const auto error = problem_of("[api]\na = 1\nb = 2\n[log]\nlevel = 3\n");
   REQUIRE(error.fields.size() == 3);

@@ -285,7 +285,7 @@ def kill_what_is_left(folder: pathlib.Path):
 class Case(unittest.TestCase):
     """A test class with one daemon and one registry for all of its tests; each test begins and ends without sandboxes."""
     images = ("library/busybox:latest",)
-    config, flags, prefix = "", (), ()
+    config, flags, prefix, key = "", (), (), None
     maxDiff = None
 
     @classmethod
@@ -295,7 +295,7 @@ class Case(unittest.TestCase):
         cls.interfaces_before = interfaces()
         cls.addClassCleanup(cls.tear_down)
         cls.registry = Registry(cls.folder, cls.images) if cls.images else None
-        cls.daemon = Daemon(cls.folder, cls.config, cls.flags, cls.prefix)
+        cls.daemon = Daemon(cls.folder, cls.config, cls.flags, cls.prefix, key=cls.key)
 
     @classmethod
     def tear_down(cls):

@@ -25,6 +25,7 @@
 #include "pipeline/store/data_folder_lock.hpp"
 #include "tools/nanoboxd/artifacts.hpp"
 #include "tools/nanoboxd/membership.hpp"
+#include "tools/nanoboxd/recording.hpp"
 #include "tools/nanoboxd/services_setup.hpp"
 
 namespace nanobox {
@@ -171,6 +172,9 @@ void add_routes(http::Router& router, http::Api& api) {
   http::add_pipeline_routes(router, api);
   http::add_death_routes(router, api);
   http::add_node_routes(router, api);
+  http::add_event_routes(router, api);
+  http::add_audit_route(router, api);
+  http::add_webhook_route(router, api);
   http::add_health_routes(router, api);
 }
 
@@ -183,7 +187,8 @@ http::ServedRequestSink all_of(std::vector<http::ServedRequestSink> sinks) {
 }
 
 /// Serves the API until a signal comes.
-Result<void> serve_api(const LoadedSettings& loaded, http::Api& api, const sigset_t& signals) {
+Result<void> serve_api(const LoadedSettings& loaded, http::Api& api, const Recording& recording,
+                       const sigset_t& signals) {
   const auto& settings = loaded.settings;
   http::ServerSettings server_settings;
   server_settings.listen_addr = settings.api.listen_addr;
@@ -191,6 +196,7 @@ Result<void> serve_api(const LoadedSettings& loaded, http::Api& api, const sigse
                                      settings.auth.allow_unauthenticated, settings.api.listen_addr, loaded.data_folder);
   // Each part that watches requests (metrics, audit, log) adds its sink here.
   std::vector<http::ServedRequestSink> sinks;
+  sinks.push_back(recording.sink());
   server_settings.served = all_of(std::move(sinks));
   http::Router router;
   add_routes(router, api);
@@ -233,6 +239,7 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
     node.emplace();
     node->services = NANOBOX_TRY(set_up_services(loaded, store, NANOBOX_TRY(own_part(settings, *store))));
   }
+  Recording recording(loaded);
   ControlPlane plane;
   std::optional<ClusterPort> port;
   std::unique_ptr<JoinServer> joins;
@@ -244,6 +251,7 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
     if (port) caf::anon_send_exit(port->keeper, caf::exit_reason::user_shutdown);
     port.reset();
     stop_control_plane(system, plane);
+    recording.stop();
   };
   const AtEnd at_end(stop);
   if (node) node->node = NANOBOX_TRY(start_node(system, node->services));
@@ -254,6 +262,8 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
   control->snapshot_replicas = settings.cluster.snapshot_replicas;
   control->store = store;
   control->boards = std::make_shared<Boards>();
+  control->events = recording.events();
+  recording.start(system, control->boards);
   plane = NANOBOX_TRY(start_control_plane(system, control));
 
   // Not among the initializers: left half made, `api` would keep actors from being destroyed, for which CAF waits.
@@ -266,7 +276,9 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
                 .invite = {},
                 .idempotency = std::make_shared<http::Idempotency>(store),
                 .default_network_mode = settings.network.default_mode,
-                .embedded_images = embedded_images};
+                .embedded_images = embedded_images,
+                .audit = recording.audit(),
+                .webhooks = recording.webhooks()};
   const auto run = [&]() -> Result<void> {
     if (authority) {
       port = NANOBOX_TRY(open_cluster_port(system, plane, *settings.cluster.listen_addr, authority->certificate()));
@@ -292,7 +304,7 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
       node->membership = join_node(system, node->node, local_door(system, plane), description, fetch);
       NANOBOX_TRY(await_node(plane, node->services->node_id, kLocalNode));
     }
-    return serve_api(loaded, api, signals);
+    return serve_api(loaded, api, recording, signals);
   };
   const auto outcome = run();
   api.plane = {};
