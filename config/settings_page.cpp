@@ -16,12 +16,14 @@ constexpr std::string_view kHead = R"(# Configuration
 NanoBox needs no configuration. What is set comes from these sources, each stronger than the one before it:
 
 1. the default;
-2. the file: `--config FILE`, else `/etc/nanobox/nanobox.toml` where it exists. A section is `[api]`, a key `drain_sec = 10`;
+2. the file: `--config FILE`, else `/etc/nanobox/nanobox.toml` where it exists; a section is `[api]`, a key
+   `drain_sec = 10`;
 3. the environment: `NANOBOX_`, section and key in capitals, joined by `_`: `NANOBOX_API_DRAIN_SEC=10`;
 4. flags: `--api.drain_sec=10`.
 
-In environment and flags the items of an array are separated by commas. Tables in double brackets may be repeated, and come from the
-file only. `DATA` is `$NANOBOX_DATA`, else `/var/lib/nanobox` as root, else `~/.local/share/nanobox`. Changes hold from the next start on.
+In environment and flags the items of an array are separated by commas. Tables in double brackets may be repeated, and
+come from the file only. `DATA` is `$NANOBOX_DATA`, else `/var/lib/nanobox` as root, else `~/.local/share/nanobox`. Changes
+hold from the next start on.
 
 ```sh
 nanoboxd --print-config                       # what is in force, as a file with help, secrets masked

@@ -18,7 +18,8 @@ def told(*words: str) -> str:
     """What a program of ours prints; nothing where it is not built or ends with an error."""
     if not (BIN / words[0]).exists():
         return ""
-    ran = subprocess.run([BIN / words[0], *words[1:]], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    ran = subprocess.run([BIN / words[0], *words[1:]], capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                         timeout=60)
     return ran.stdout if ran.returncode == 0 else ""
 
 
@@ -81,14 +82,15 @@ def sources(suffix: str):
 
 
 def missing_test(name: str):
-    """Why there is no such test: `test_x.py::test_it`, `test_x.py::Class`, `x_test.cpp: the case's name`, `x_fuzz.cpp`, or a
-    suite of tests/run; None: there is."""
+    """Why there is no such test: `test_x.py::test_it`, `test_x.py::Class`, `x_test.cpp: the case's name`, `x_fuzz.cpp`, or
+    a suite of tests/run; None: there is."""
     if name in suites():
         return None
     file, _, inside = (part.strip() for part in name.partition("::" if "::" in name else ": "))
     if file.endswith(".py"):
         inside = inside.replace("::", ".").rpartition(".")[2]
-    texts = [text for path, text in sources(pathlib.PurePath(file).suffix or ".py") if ("/" + path).endswith("/" + file)]
+    suffix = pathlib.PurePath(file).suffix or ".py"
+    texts = [text for path, text in sources(suffix) if ("/" + path).endswith("/" + file)]
     if not texts:
         return f"no file tests/**/{file}, nor a suite of that name in tests/run"
     if inside and not any(re.search(rf'^\s*(def|class) {re.escape(inside)}\b', text, re.MULTILINE) or

@@ -2,8 +2,8 @@
 """Sees whether the documents say what is so, and runs every command in them; closes with 'N passed, M failed'.
 Arguments are names as for python3 -m unittest (`test_text`, `test_commands.Commands.test_readme`).
 
-Needs NANOBOX_BUILD (build/ without it) with nanoboxd, nanobox and the default image, and NANOBOX_KERNEL. Root gives the run a
-network of its own; without root it has the machine's.
+Needs NANOBOX_BUILD (build/ without it) with nanoboxd, nanobox and the default image, and NANOBOX_KERNEL. Root gives the run
+a network of its own; without root it has the machine's.
 """
 import os
 import pathlib

@@ -2,6 +2,7 @@
 import fnmatch
 import unittest
 
+from page import Fence, change_of
 from test_commands import console_calls, pattern, tidy
 from test_text import expanded, fits, used_options
 
@@ -21,10 +22,19 @@ class Checks(unittest.TestCase):
     def test_a_console_has_commands_and_what_they_print(self):
         self.assertEqual(console_calls("$ a\n1\n2\n$ b \\\n> c\n"), [["a", "1\n2\n"], ["b \\\nc", ""]])
 
+    def test_what_changes_the_machine_is_seen(self):
+        for text in ("apt-get install x", "true && systemctl stop nanoboxd", "tests/run unit", "chmod 600 /etc/nanobox/x",
+                     "echo x > /etc/y", "cmake -S . -B build", "sudo true"):
+            self.assertTrue(change_of(Fence("", "sh", {}, text)), text)
+        for text in ("nanobox exec $ID -- sh -c 'echo >/tmp/x'", "nanobox cp a $ID:/srv/",
+                     "nanoboxd --print-config  # as systemctl", "curl localhost:8080/api/v1/nodes"):
+            self.assertFalse(change_of(Fence("", "sh", {}, text)), text)
+
     def test_options_of_ours_are_found_and_those_of_others_are_not(self):
         self.assertEqual(list(used_options("nanoboxd --role node --config=/x & curl --retry 3 localhost")),
                          [("nanoboxd", "", "--role"), ("nanoboxd", "", "--config")])
-        self.assertEqual(list(used_options("ID=$(nanobox create busybox --memory 1G)")), [("nanobox", "create", "--memory")])
+        self.assertEqual(list(used_options("ID=$(nanobox create busybox --memory 1G)")),
+                         [("nanobox", "create", "--memory")])
         self.assertEqual(list(used_options("nanobox run busybox -- ls --all  # --no")), [])
         self.assertEqual(list(used_options("nanoboxd --api.listen_addr=127.0.0.1:1")), [])
 

@@ -1,5 +1,5 @@
-"""Every command of the pages is run, as it is written: in order, a shell a page, in a copy of the checkout, with programs of the
-build in PATH. A page that starts no daemon has one, at 127.0.0.1:8080, with all others."""
+"""Every command of the pages is run, as it is written: in order, a shell a page, in a copy of the checkout, with the
+build's programs in PATH. A page that starts no daemon has one, at 127.0.0.1:8080, with all others."""
 import contextlib
 import fnmatch
 import os
@@ -15,7 +15,7 @@ import time
 import unittest
 
 import programs
-from page import ROOT, pages
+from page import ROOT, change_of, pages
 
 sys.path.insert(0, str(ROOT / "tests/e2e"))
 from leaks import processes_of  # noqa: E402
@@ -31,8 +31,8 @@ class Shell:
     def __init__(self, folder: pathlib.Path, environment):
         self.folder = folder
         # Without -e: a block sets it, so that one that fails ends the shell with its line.
-        self.process = subprocess.Popen(["bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                        cwd=folder, env=environment, start_new_session=True)
+        self.process = subprocess.Popen(["bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder,
+                                        stderr=subprocess.STDOUT, env=environment, start_new_session=True)
         self.ended = os.pidfd_open(self.process.pid)
         self.count = 0
 
@@ -44,7 +44,8 @@ class Shell:
         mark = f"--- end of block {self.count} ---"
         strict = "set -eE -o pipefail; trap 'echo \"failed: $BASH_COMMAND\"' ERR" if strictly else "set +eE; trap - ERR"
         # Background jobs must not keep our pipe once the shell is gone, nor read our blocks.
-        self.process.stdin.write(f"{strict}\n. '{file}' </dev/null\nset +eE; trap - ERR; echo; echo '{mark}'\n".encode())
+        lenient = "set +eE; trap - ERR"
+        self.process.stdin.write(f"{strict}\n. '{file}' </dev/null\n{lenient}; echo; echo '{mark}'\n".encode())
         self.process.stdin.flush()
         return self.read_until(f"\n{mark}\n".encode())
 
@@ -94,9 +95,9 @@ class Commands(unittest.TestCase):
         cls.folder.chmod(0o755)
         cls.addClassCleanup(cls.remove)
         cls.daemon = None
-        tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.split(b"\0")
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
         cls.checkout = cls.folder / "nanobox"
-        for name in filter(None, map(os.fsdecode, tracked)):
+        for name in filter(None, os.fsdecode(listed).split("\0")):
             if (ROOT / name).is_file():
                 (cls.checkout / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, cls.checkout / name)
@@ -104,8 +105,9 @@ class Commands(unittest.TestCase):
         (cls.folder / "home").mkdir()
         cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "nanobox"
         cls.environment = {
-            "PATH": f"{programs.BIN}:{os.environ['PATH']}", "HOME": str(cls.folder / "home"), "TERM": "dumb", "LANG": "C.UTF-8",
-            "NANOBOX_DATA": str(cls.folder / "data"), "NANOBOX_CACHE": os.environ.get("NANOBOX_CACHE", str(cache)),
+            "PATH": f"{programs.BIN}:{os.environ['PATH']}", "HOME": str(cls.folder / "home"), "TERM": "dumb",
+            "LANG": "C.UTF-8", "NANOBOX_DATA": str(cls.folder / "data"),
+            "NANOBOX_CACHE": os.environ.get("NANOBOX_CACHE", str(cache)),
             "NANOBOX_FIRECRACKER_KERNEL": os.environ["NANOBOX_KERNEL"], "NANOBOX_LOG_LEVEL": "debug"}
 
     @classmethod
@@ -122,8 +124,8 @@ class Commands(unittest.TestCase):
             return
         log = cls.folder / "nanoboxd.log"
         with open(log, "ab") as out:
-            cls.daemon = subprocess.Popen([programs.BIN / "nanoboxd", f"--api.listen_addr={ADDRESS}"], env=cls.environment,
-                                          stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+            cls.daemon = subprocess.Popen([programs.BIN / "nanoboxd", f"--api.listen_addr={ADDRESS}"], stdout=out, stderr=out,
+                                          stdin=subprocess.DEVNULL, env=cls.environment, start_new_session=True)
         ready = ["curl", "-sf", "--retry", "60", "--retry-delay", "1", "--retry-all-errors", f"http://{ADDRESS}/readyz"]
         if subprocess.run(ready, capture_output=True).returncode != 0:
             raise AssertionError(f"the daemon is not ready:\n{log.read_text()[-3000:]}")
@@ -141,7 +143,10 @@ class Commands(unittest.TestCase):
         subprocess.run([programs.BIN / "nanobox", "rm", "--all"], env=cls.environment, capture_output=True, timeout=120)
 
     def run_page(self, page):
-        blocks = [fence for fence in page.fences if fence.language in ("sh", "console") and "elsewhere" not in fence.options]
+        blocks = page.commands
+        for fence in blocks:
+            if change := change_of(fence):
+                self.fail(f"{fence.place}: is not run, for '{change}' changes the machine: ```sh elsewhere=SUITE")
         if any(STARTS_DAEMON.search(fence.text) for fence in blocks):
             self.stop_daemon()
         elif blocks:
@@ -164,7 +169,7 @@ def run_script(shell, text):
 
 
 def run_console(shell, text):
-    """Why what a command printed is not what the page shows: `…` stands for anything, on a line of its own for any lines."""
+    """Why what a command printed is not what the page shows: `…` is anything, on a line of its own any lines."""
     for command, shown in console_calls(text):
         fine, out = shell.run(command, strictly=False)
         if not fine:
@@ -205,5 +210,5 @@ def test_of(page):
 
 
 for found in pages():
-    if any(fence.language in ("sh", "console") and "elsewhere" not in fence.options for fence in found.fences):
+    if found.commands:
         setattr(Commands, "test_" + re.sub(r"\W", "_", found.name.removesuffix(".md").lower()), test_of(found))

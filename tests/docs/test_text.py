@@ -7,14 +7,14 @@ import unittest
 import urllib.parse
 
 import programs
-from page import ROOT, pages
+from page import ROOT, RUN, change_of, pages
 
 # Pages that are on their way: a link to one is no error yet. Empty this once they are there.
 EXPECTED = {"docs/deployment.md", "docs/inspect.md", "docs/metrics.md", "docs/events.md", "docs/openapi.json"}
-RUN = ("sh", "console")
-SHOWN = ("text", "toml", "json", "yaml", "ini", "cpp", "c", "cmake", "python", "html", "xml", "http", "promql", "diff", "dot",
-         "mermaid", "nginx", "dockerfile", "sql")
-OURS = re.compile(r"^\s*(\$ |(sudo )?(nanobox\S*|curl|tests/run|deploy/\S+|cmake|ctest|apt\S*|systemctl)( |$))", re.MULTILINE)
+SHOWN = ("text", "toml", "json", "yaml", "ini", "cpp", "c", "cmake", "python", "html", "xml", "http", "promql", "diff",
+         "dot", "mermaid", "nginx", "dockerfile", "sql")
+OURS = re.compile(r"^\s*(\$ |(sudo )?(nanobox\S*|curl|tests/run|deploy/\S+|cmake|ctest|apt\S*|systemctl)( |$))",
+                  re.MULTILINE)
 FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")} - {"build"}
 TEST = re.compile(r"\w+\.py::[\w.:]+|\w+_test\.cpp: .+|\w+_(?:test|fuzz)\.cpp|test_\w+\.py")
 ROUTE = re.compile(r"((?:GET|HEAD|POST|PUT|DELETE|ANY|WS)(?:, (?:GET|HEAD|POST|PUT|DELETE))*) ((?:…)?/[^\s`|]+)")
@@ -68,14 +68,18 @@ class Text(unittest.TestCase):
                     self.object_to(fence.place, f"a fence of '{fence.language}'",
                                    "write ```sh or ```console for commands, else ```text or the language's name")
                 elif fence.language == "text" and OURS.search(fence.text):
-                    self.object_to(fence.place, "a command in a fence of text", "write ```sh or ```console, so that it is run")
+                    self.object_to(fence.place, "a command in a fence of text",
+                                   "write ```sh or ```console, so that it is run")
+                elif fence.language in RUN and "elsewhere" not in fence.options and (change := change_of(fence)):
+                    self.object_to(fence.place, f"'{change}' changes the machine",
+                                   "say what runs it: ```sh elsewhere=SUITE, or for the whole page <!-- commands: elsewhere=SUITE --> above")
                 for option, value in fence.options.items():
                     if option != "elsewhere":
                         self.object_to(fence.place, f"no option '{option}'", "there is elsewhere=TEST only")
                     elif fence.language not in RUN:
                         self.object_to(fence.place, f"'{fence.language}' is not run anyway", "leave out elsewhere")
                     elif reason := programs.missing_test(value):
-                        self.object_to(fence.place, f"elsewhere={value}: {reason}", "name the test or suite that runs it")
+                        self.object_to(fence.place, f"elsewhere={value}: {reason}", "name what runs it")
 
     def test_options_exist(self):
         for page in filter(lambda page: changing(page.name), pages()):
@@ -84,14 +88,16 @@ class Text(unittest.TestCase):
                     texts = programs.commands(program)
                     known = set(programs.OPTION.findall(texts[""] + texts.get(command, "")))
                     if texts[""] and option not in known:
-                        self.object_to(place, f"{program} {command} has no {option}".replace("  ", " "), "see its --help")
+                        self.object_to(place, f"'{program} {command}' has no {option}".replace(" '", "'", 1),
+                                       "see its --help")
 
     def test_options_named_alone_exist(self):
         for page in filter(lambda page: changing(page.name), pages()):
             for place, code in page.codes:
                 option = re.match(r"--[a-z][a-z0-9-]*(?![\w.])", code)
                 if option and option[0] not in programs.options():
-                    self.object_to(place, f"no program of ours has {option[0]}", "see their --help")
+                    self.object_to(place, f"no program of ours has {option[0]}",
+                                   "see their --help; of another program write PROGRAM --option")
 
     def command_lines(self, page):
         for fence in page.fences:
@@ -137,7 +143,8 @@ class Text(unittest.TestCase):
     def test_variables_exist(self):
         names = {name for page in pages() if changing(page.name) for place, text in
                  page.codes + [(fence.place, fence.text) for fence in page.fences] for name in VARIABLE.findall(text)}
-        settings = {"NANOBOX_" + f"{section}_{key}".upper() for section, keys in programs.settings().items() for key in keys}
+        settings = {"NANOBOX_" + f"{section}_{key}".upper()
+                    for section, keys in programs.settings().items() for key in keys}
         folders = ("config", "tools", "tests", "bench", "deploy", "guest", "CMakeLists.txt", "cmake", ".ci")
         used = set()
         for folder in folders:
@@ -177,7 +184,8 @@ class Text(unittest.TestCase):
 
     def test_every_defence_is_tried_by_a_test(self):
         page = next(page for page in pages() if page.name == "docs/security.md")
-        rows = [(number, line) for number, line in enumerate(page.lines, 1) if line.startswith("| ") and "---" not in line]
+        rows = [(number, line) for number, line in enumerate(page.lines, 1)
+                if line.startswith("| ") and "---" not in line]
         self.assertGreater(len(rows), 10)
         for number, line in rows:
             is_head = page.lines[number].startswith("| ---") if number < len(page.lines) else False
@@ -205,8 +213,8 @@ def used_options(line: str):
 
 
 def fits(method, path, methods, template):
-    """Whether a route as a page writes it is that of the description. `…/` stands for any beginning; ID, {id} and $ID for any
-    one part."""
+    """Whether a route as a page writes it is that of the description. `…/` stands for any beginning; ID, {id} and $ID for
+    any one part."""
     wanted = {"WS": {"GET"}, "ANY": methods}.get(method, {method})
     if not wanted & methods:
         return False
