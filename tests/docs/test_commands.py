@@ -18,7 +18,7 @@ import programs
 from page import ROOT, change_of, pages
 
 sys.path.insert(0, str(ROOT / "tests/e2e"))
-from leaks import processes_of  # noqa: E402
+from leaks import cgroups_of, processes_of  # noqa: E402
 
 BLOCK_SEC = 300
 ADDRESS = "127.0.0.1:8080"
@@ -116,7 +116,10 @@ class Commands(unittest.TestCase):
         for pid in processes_of(str(cls.folder), but={os.getpid()}):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        left = [group for data in ("data", "data/client") for group in cgroups_of(cls.folder / data)]
         shutil.rmtree(cls.folder, ignore_errors=True)
+        if left:
+            raise AssertionError(f"left behind: {left}")
 
     @classmethod
     def start_daemon(cls):
