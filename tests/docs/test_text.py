@@ -70,7 +70,7 @@ class Text(unittest.TestCase):
                 elif fence.language == "text" and OURS.search(fence.text):
                     self.object_to(fence.place, "a command in a fence of text",
                                    "write ```sh or ```console, so that it is run")
-                elif fence.language in RUN and "elsewhere" not in fence.options and (change := change_of(fence)):
+                elif fence in page.commands and (change := change_of(fence)):
                     self.object_to(fence.place, f"'{change}' changes the machine",
                                    "say what runs it: ```sh elsewhere=SUITE, or for the whole page <!-- commands: elsewhere=SUITE --> above")
                 for option, value in fence.options.items():
