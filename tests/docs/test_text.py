@@ -192,6 +192,18 @@ class Text(unittest.TestCase):
             if not is_head and not any(TEST.match(code) for code in re.findall(r"`([^`]+)`", line)):
                 self.object_to(f"{page.name}:{number}", "a defence that no test tries", "name its test in the row")
 
+    def test_the_picture_has_the_actors_and_stages_that_there_are(self):
+        picture = (ROOT / "docs/architecture.svg").read_text()
+        for name in sorted(set(re.findall(r"\b[a-z]+\d?(?:_[a-z]+)+\b", " ".join(re.findall(r">([^<]+)</text>", picture))))):
+            if not any((ROOT / "actors").rglob(f"{name}.hpp")):
+                self.object_to("docs/architecture.svg", f"there is no actor {name}", "mend the picture")
+        for folder, run in (("warmup", "Warmup"), ("boot", "Boot")):
+            text = (ROOT / f"pipeline/{folder}/stages.hpp").read_text()
+            stages = re.search(rf"using {run}Pipeline =\s*Pipeline<([^>]*)>", text)[1]
+            for stage in re.findall(r"(\w+)Stage", stages):
+                if f">{stage.lower()}</text>" not in picture:
+                    self.object_to("docs/architecture.svg", f"the stage {stage.lower()} is missing", "mend the picture")
+
 
 def used_options(line: str):
     """[(program, command, option)] of the calls of our programs in a line of shell; what follows `--` is another's."""
