@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "config/data_folder.hpp"
+#include "config/settings_page.hpp"
 #include "config/settings_table.hpp"
 
 using namespace nanobox;
@@ -348,6 +349,25 @@ TEST_CASE("each key has its help, and its variable's name belongs to it alone", 
     CHECK(names.insert(environment_name(key)).second);
   }
   CHECK(environment_name(*find_setting("api.listen_addr")) == "NANOBOX_API_LISTEN_ADDR");
+}
+
+TEST_CASE("the committed page of the configuration is the schema's", "[settings]") {
+  std::ifstream file(NANOBOX_DOCS "/configuration.md");
+  const std::string committed{std::istreambuf_iterator<char>(file), {}};
+  const auto page = settings_page();
+  INFO("write it anew: nanoboxd --print-config-docs > docs/configuration.md");
+  CHECK(committed == page);
+}
+
+TEST_CASE("the page of the configuration says of each section what it is about", "[settings]") {
+  const auto page = settings_page();
+  for (const auto& key : setting_keys()) {
+    const auto heading = "\n## [" + std::string(key.section()) + "]\n";
+    INFO(heading);
+    const auto at = page.find(heading);
+    REQUIRE(at != std::string::npos);
+    CHECK(page[at + heading.size()] != '\n');
+  }
 }
 
 TEST_CASE("DATA is NANOBOX_DATA, else by user", "[settings]") {

@@ -6,6 +6,7 @@
 
 #include "config/log.hpp"
 #include "config/settings.hpp"
+#include "config/settings_page.hpp"
 #include "tools/nanoboxd/doctor.hpp"
 #include "tools/nanoboxd/serve.hpp"
 
@@ -27,6 +28,7 @@ Usage: nanoboxd [--role ROLE] [--config FILE] [--SECTION.KEY=VALUE ...]
     --token-file FILE    what nanobox node token printed, mode 0600
   --check-config    check the configuration and what it names, then end
   --print-config    print the whole configuration with its help, then end
+  --print-config-docs  print docs/configuration.md, then end
   --doctor [--json] say what this host can do and what is missing, then end
   --version         print the version, then end
   --help            this text
@@ -75,6 +77,10 @@ int main_of(const std::vector<std::string>& args) {
   }
   if (has("--version")) {
     std::cout << "nanoboxd " NANOBOX_VERSION "\n";
+    return 0;
+  }
+  if (has("--print-config-docs")) {
+    std::cout << settings_page();
     return 0;
   }
   if (!loaded) return complain(loaded.error());
