@@ -24,6 +24,7 @@
 #include "pipeline/store/data_folder_lock.hpp"
 #include "tools/nanoboxd/artifacts.hpp"
 #include "tools/nanoboxd/membership.hpp"
+#include "tools/nanoboxd/service_notice.hpp"
 #include "tools/nanoboxd/services_setup.hpp"
 
 namespace nanobox {
@@ -90,8 +91,10 @@ sigset_t block_signals() {
 }
 
 void wait_for_the_end(const sigset_t& signals) {
+  tell_service_manager("READY=1");
   int signal = 0;
   sigwait(&signals, &signal);
+  tell_service_manager("STOPPING=1");
   spdlog::info("{}: stopping", signal == SIGTERM ? "SIGTERM" : "SIGINT");
 }
 
