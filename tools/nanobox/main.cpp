@@ -17,12 +17,12 @@ namespace {
 constexpr int kUsage = 2;
 
 std::vector<CommandSpec> all_commands() {
-  return {run_command_spec(),     exec_command_spec(),      shell_command_spec(),    ps_command_spec(),
-          attach_command_spec(),  kill_command_spec(),      cp_command_spec(),       port_forward_command_spec(),
-          inspect_command_spec(), logs_command_spec(),      create_command_spec(),   pause_command_spec(),
-          resume_command_spec(),  fork_command_spec(),      snapshot_command_spec(), rm_command_spec(),
-          warmup_command_spec(),  templates_command_spec(), doctor_command_spec(),   nodes_command_spec(),
-          node_command_spec(),    stats_command_spec()};
+  return {run_command_spec(),     exec_command_spec(),      shell_command_spec(),     ps_command_spec(),
+          attach_command_spec(),  kill_command_spec(),      cp_command_spec(),        port_forward_command_spec(),
+          inspect_command_spec(), logs_command_spec(),      create_command_spec(),    pause_command_spec(),
+          resume_command_spec(),  fork_command_spec(),      snapshot_command_spec(),  rm_command_spec(),
+          warmup_command_spec(),  templates_command_spec(), doctor_command_spec(),    nodes_command_spec(),
+          node_command_spec(),    stats_command_spec(),     completion_command_spec()};
 }
 
 /// An error for a person: lines of its own for the mend and for each field.
@@ -61,7 +61,8 @@ Result<Arguments> read_arguments(const CommandSpec& command, const std::vector<s
                .mend = "usage: nanobox " + std::string(command.name) + " " + std::string(command.usage)});
 }
 
-int run_command(const CommandSpec& command, const std::vector<std::string>& args) {
+int run_command(const CommandSpec& command, const std::vector<CommandSpec>& commands,
+                const std::vector<std::string>& args) {
   auto arguments = read_arguments(command, args);
   if (!arguments) {
     complain(arguments.error());
@@ -72,8 +73,10 @@ int run_command(const CommandSpec& command, const std::vector<std::string>& args
     return 0;
   }
   Interruption interruption;
-  Session session{
-      .environment = process_environment(), .interruption = interruption, .arguments = std::move(*arguments)};
+  Session session{.environment = process_environment(),
+                  .interruption = interruption,
+                  .arguments = std::move(*arguments),
+                  .commands = commands};
   const auto code = command.run(session);
   if (code) return *code;
   if (code.error().code == ErrorCode::cancelled) return interruption.exit_code();
@@ -111,7 +114,7 @@ int main_of(std::vector<std::string> args) {
   }
   const auto command = std::ranges::find(commands, args[0], &CommandSpec::name);
   if (command == commands.end()) return unknown_command(args[0], commands);
-  return run_command(*command, {args.begin() + 1, args.end()});
+  return run_command(*command, commands, {args.begin() + 1, args.end()});
 }
 
 }  // namespace

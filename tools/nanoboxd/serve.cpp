@@ -26,6 +26,7 @@
 #include "tools/nanoboxd/artifacts.hpp"
 #include "tools/nanoboxd/membership.hpp"
 #include "tools/nanoboxd/recording.hpp"
+#include "tools/nanoboxd/service_notice.hpp"
 #include "tools/nanoboxd/services_setup.hpp"
 
 namespace nanobox {
@@ -92,8 +93,10 @@ sigset_t block_signals() {
 }
 
 void wait_for_the_end(const sigset_t& signals) {
+  tell_service_manager("READY=1");
   int signal = 0;
   sigwait(&signals, &signal);
+  tell_service_manager("STOPPING=1");
   log_info(LogComponent::daemon, {}, "{}: stopping", signal == SIGTERM ? "SIGTERM" : "SIGINT");
 }
 

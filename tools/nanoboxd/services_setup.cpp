@@ -160,6 +160,8 @@ fs::path find_kernel(const LoadedSettings& loaded) {
     }
   };
   look(loaded.data_folder / "kernels", false);
+  std::error_code error;
+  look(fs::read_symlink("/proc/self/exe", error).parent_path().parent_path() / "lib/nanobox", false);
   look("/usr/lib/nanobox", false);
   if (newest.empty()) {
     const char* cache = std::getenv("NANOBOX_CACHE");
