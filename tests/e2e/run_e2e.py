@@ -12,6 +12,7 @@ import sys
 import time
 import unittest
 
+import contract
 import harness
 import own_network
 
@@ -50,6 +51,9 @@ def main() -> int:
         print(f"{len(failures)} failed and run once more: {' '.join(failures)}", flush=True)
         outcome = runner.run(loader.loadTestsFromNames(failures))
     failed = len(outcome.failures) + len(outcome.errors) + len(outcome.unexpectedSuccesses)
+    if contract.found:
+        print("not as docs/openapi.json describes it:", *contract.found[:50], sep="\n  ")
+        failed = max(failed, 1)
     skipped = f", {len(outcome.skipped)} skipped" if outcome.skipped else ""
     print(f"{max(0, tests - failed - len(outcome.skipped))} passed, {failed} failed{skipped}")
     return 1 if failed or not tests else 0

@@ -217,6 +217,7 @@ public:
     boards->sandboxes.publish("sb-1", sandbox);
   }
   Services& services() { return *services_; }
+  http::Api& api() { return *api_; }
 
   std::shared_ptr<Boards> boards = std::make_shared<Boards>();
   std::shared_ptr<StandIn> stand_in = std::make_shared<StandIn>();

@@ -158,20 +158,6 @@ private:
   Function function_;
 };
 
-void add_routes(http::Router& router, http::Api& api) {
-  http::add_template_routes(router, api);
-  http::add_sandbox_routes(router, api);
-  http::add_exec_route(router, api);
-  http::add_process_routes(router, api);
-  http::add_file_routes(router, api);
-  http::add_port_routes(router, api);
-  http::add_terminal_route(router, api);
-  http::add_log_route(router, api);
-  http::add_pipeline_routes(router, api);
-  http::add_node_routes(router, api);
-  http::add_health_routes(router, api);
-}
-
 /// Serves the API until a signal comes.
 Result<void> serve_api(const LoadedSettings& loaded, http::Api& api, const sigset_t& signals) {
   const auto& settings = loaded.settings;
@@ -180,7 +166,7 @@ Result<void> serve_api(const LoadedSettings& loaded, http::Api& api, const sigse
   auto rules = http::make_auth_rules(settings.auth.keys, settings.auth.require_on_loopback,
                                      settings.auth.allow_unauthenticated, settings.api.listen_addr, loaded.data_folder);
   http::Router router;
-  add_routes(router, api);
+  http::add_routes(router, api);
   server_settings.auth = std::make_shared<const http::Authenticator>(NANOBOX_TRY(std::move(rules)));
   auto server = NANOBOX_TRY(http::Server::start(server_settings, std::move(router)));
   NANOBOX_TRY(write_address(loaded.data_folder, server.address()));
@@ -253,7 +239,8 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
                 .invite = {},
                 .idempotency = std::make_shared<http::Idempotency>(store),
                 .default_network_mode = settings.network.default_mode,
-                .embedded_images = embedded_images};
+                .embedded_images = embedded_images,
+                .version = std::string(kVersion)};
   const auto run = [&]() -> Result<void> {
     if (authority) {
       port = NANOBOX_TRY(open_cluster_port(system, plane, *settings.cluster.listen_addr, authority->certificate()));
