@@ -80,13 +80,17 @@ RESOURCES_WANTED = taken({"vcpu": whole(1, 32), "memory_mb": whole(64, 65536), "
                          description="What is not given is the template's; of a template: 1, 512, 2048. `disk_mb` is not "
                                      "below the root's size.")
 
+LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?"
+DOMAIN = {"type": "string", "pattern": rf"^(\*\.)?{LABEL}(\.{LABEL})*\.?$", "examples": ["*.example.com"]}
+CIDR = {"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9]{1,2})?$", "examples": ["203.0.113.0/24"]}
+
 NETWORK_WANTED = {
     "mode": described(one_of("isolated", "internal", "internet"), "Default: `[network] default_mode`; of a running sandbox: its own."),
     "group": text(0, 64, "^[A-Za-z0-9._-]*$", description="With `internal` only. Default: one for each key."),
     "rate_limit_mbps": whole(0, 100_000, description="For each direction; 0: none."),
-    "allow_domains": list_of(text(0), maxItems=256, description="With `internet` only: names, `*.example.com`."),
-    "allow_cidrs": list_of(text(0), maxItems=256, description="With `internet` only."),
-    "deny_cidrs": list_of(text(0), maxItems=256, description="With `internet` only."),
+    "allow_domains": list_of(DOMAIN, maxItems=256, description="With `internet` only."),
+    "allow_cidrs": list_of(CIDR, maxItems=256, description="With `internet` only."),
+    "deny_cidrs": list_of(CIDR, maxItems=256, description="With `internet` only."),
 }
 
 REQUESTS = {

@@ -35,6 +35,10 @@ def texts_of(length, pattern):
     return [text for text in candidates if re.search(pattern, text)][:1]
 
 
+def an_item(schema):
+    return schema["items"].get("examples", ["a"])[0]
+
+
 def within(schema):
     """Values on the limits, each of which is to be taken."""
     if "enum" in schema:
@@ -46,7 +50,7 @@ def within(schema):
             if limit in schema:
                 yield from texts_of(schema[limit], schema.get("pattern", ""))
     elif schema.get("type") == "array" and "maxItems" in schema:
-        yield ["192.0.2.0/24" if "pattern" in schema["items"] else "a"] * schema["maxItems"]
+        yield [an_item(schema)] * schema["maxItems"]
     elif schema.get("type") == "object" and "maxProperties" in schema:
         yield {f"name{number}": "a" for number in range(schema["maxProperties"])}
 
@@ -78,7 +82,7 @@ def beyond(schema):
         yield [7], "/0"
         yield from (([text], "/0") for text in misfits(schema["items"].get("pattern", "")))
         if "maxItems" in schema:
-            yield ["a"] * (schema["maxItems"] + 1), ""
+            yield [an_item(schema)] * (schema["maxItems"] + 1), ""
     if kind == "object" and "properties" not in schema:
         yield {"a": 7}, "/a"
         yield {"a": "a\0b"}, "/a"
