@@ -1,4 +1,5 @@
 """docs/openapi.json against the real server: each operation is asked, each limit tried."""
+import email.message
 import json
 import unittest
 import urllib.parse
@@ -12,6 +13,67 @@ from websocket import BINARY, TEXT, WebSocket
 
 SERVICE = "while true; do printf 'HTTP/1.0 200 OK\\r\\n\\r\\nhello' | nc -l -p 8000 > /dev/null; done"
 PORT = free_port()
+
+
+class Checks(unittest.TestCase):
+    """What a server would be caught at that does not do as it is described."""
+    pool = {"template": "web", "ready": 1, "min_ready": 1, "max_ready": 2}
+    stats = {"nodes": 1, "sandboxes": dict.fromkeys(("creating", "running", "pausing", "paused", "resuming", "stopping", "failed", "lost"), 0),
+             "templates": 1, "pools": [pool], "cache_bytes": 0, "snapshot_bytes": 0}
+
+    def look(self, method, target, status=200, body=stats, sent=None, **headers):
+        head = email.message.Message()
+        for name, value in {"X-Request-Id": "rq-1", "Content-Type": "application/json", **headers}.items():
+            if value is not None:
+                head[name] = value
+        exchange = contract.Exchange(method, target, status, head)
+        exchange.check_sent(sent)
+        exchange.check_body(json.dumps(body).encode())
+        return exchange
+
+    def caught(self, words, *arguments, **more):
+        with self.assertRaisesRegex(contract.NotAsDescribed, words):
+            self.look(*arguments, **more)
+        contract.found.pop()
+
+    def test_what_is_as_described_passes(self):
+        before = contract.seen["getStats", 200]
+        self.look("GET", "/api/v1/stats")
+        self.look("HEAD", "/api/v1/stats", body=None)
+        self.look("GET", "/api/v1/sandboxes/sb-1/ports/80/any/thing?at=all", 418, **{"Content-Type": "a/b"})
+        self.assertEqual(contract.seen["getStats", 200] - before, 2)
+
+    def test_what_is_not_described_is_caught(self):
+        self.caught("path is not described", "GET", "/api/v1/statistics")
+        self.caught("method is not described", "DELETE", "/api/v1/stats")
+        self.caught("status is not described", "GET", "/api/v1/stats", 201)
+        self.caught("has no X-Request-Id", "GET", "/api/v1/stats", **{"X-Request-Id": None})
+        self.caught("content type is not described", "GET", "/api/v1/stats", **{"Content-Type": "text/html"})
+        self.caught("has no Retry-After", "GET", "/api/v1/stats", 503, **{"Content-Type": "application/problem+json"})
+        self.caught("'more' was unexpected", "GET", "/api/v1/stats", body={**self.stats, "more": 1})
+        self.caught("/pools/0: '[a-z_]+' is a required", "GET", "/api/v1/stats",
+                    body={**self.stats, "pools": [{"template": "web"}]})
+
+    def test_a_problem_has_a_code_of_its_status(self):
+        problem = {"type": "about:blank", "title": "Not Found", "status": 404, "code": "node_not_found", "detail": "none",
+                   "instance": "/api/v1/nodes/x", "request_id": "rq-1"}
+        as_problem = {"Content-Type": "application/problem+json"}
+        self.look("GET", "/api/v1/nodes/x", 404, problem, **as_problem)
+        self.caught("/code", "GET", "/api/v1/nodes/x", 404, {**problem, "code": "conflict"}, **as_problem)
+        self.caught("/code", "GET", "/api/v1/nodes/x", 404, {**problem, "code": "lost_count"}, **as_problem)
+
+    def test_what_is_taken_must_be_described(self):
+        self.look("POST", "/api/v1/sandboxes/sb-1/keepalive", body={"expires_at": "2030-01-01T00:00:00.000Z"}, sent=b'{"timeout_sec":null}')
+        self.caught("greater than", "POST", "/api/v1/sandboxes/sb-1/keepalive", sent=b'{"timeout_sec":604801}')
+        self.caught(r"\?much is not described", "GET", "/api/v1/stats?much=1")
+
+    def test_an_event_that_is_not_described_is_caught(self):
+        follow = self.look("GET", "/api/v1/sandboxes/sb-1/logs?follow=1", **{"Content-Type": "text/event-stream"})
+        follow.check_event("console", {"data": "a", "encoding": "utf-8"})
+        for name, data in ("exit", {}), ("console", {"data": "a"}):
+            with self.assertRaises(contract.NotAsDescribed):
+                follow.check_event(name, data)
+            contract.found.pop()
 
 
 class Described(Case, Copies):
