@@ -1,4 +1,5 @@
 """The codes of errors and their statuses, read from where the server has them."""
+
 import pathlib
 import re
 
@@ -19,18 +20,30 @@ def codes_by_status() -> dict:
     found = {}
     for cases, status in re.findall(r"((?:\s*case ErrorCode::\w+:)+)\s*return (\d+);", switch):
         found.setdefault(int(status), []).extend(
-            name for name in re.findall(r"ErrorCode::(\w+)", cases) if name != "none_reserved")
+            name for name in re.findall(r"ErrorCode::(\w+)", cases) if name != "none_reserved"
+        )
     # A WebSocket's resource asked for without an upgrade: a status that no code has (http/websocket/handshake.cpp).
     found[426] = ["malformed_request"]
     return dict(sorted(found.items()))
 
 
-TITLES = {400: "The request's form is wrong.", 401: "A key is needed, or the one given is not known.",
-          403: "Not for this key, this web page or this user.", 404: "There is no such thing, or it is another owner's.",
-          405: "The path has no such method.", 408: "The request did not come to its end in time.",
-          409: "Not in this state, or the name is taken.", 413: "The body is larger than it may be.",
-          415: "The body is not JSON, or is compressed.", 422: "A value is out of range or does not fit another one.",
-          426: "Here a WebSocket is spoken.", 429: "Too many requests.", 431: "The headers are larger than they may be.",
-          500: "A failure inside of the server.", 502: "What stands behind the server failed: VMM, guest, service, registry.",
-          503: "No capacity, or not ready.", 504: "A deadline inside of the server passed.",
-          507: "The sandbox's disk is full."}
+TITLES = {
+    400: "The request's form is wrong.",
+    401: "A key is needed, or the one given is not known.",
+    403: "Not for this key, this web page or this user.",
+    404: "There is no such thing, or it is another owner's.",
+    405: "The path has no such method.",
+    408: "The request did not come to its end in time.",
+    409: "Not in this state, or the name is taken.",
+    413: "The body is larger than it may be.",
+    415: "The body is not JSON, or is compressed.",
+    422: "A value is out of range or does not fit another one.",
+    426: "Here a WebSocket is spoken.",
+    429: "Too many requests.",
+    431: "The headers are larger than they may be.",
+    500: "A failure inside of the server.",
+    502: "What stands behind the server failed: VMM, guest, service, registry.",
+    503: "No capacity, or not ready.",
+    504: "A deadline inside of the server passed.",
+    507: "The sandbox's disk is full.",
+}

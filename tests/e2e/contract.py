@@ -1,6 +1,8 @@
 """Holds every answer of the server against docs/openapi.json: its path, method and status must be described, its headers,
 content type, body and events as described there; and what the server took must be what the description lets one send.
-`found` has all that was not so, be it raised where nobody looked (in a thread); `seen` counts (operation, status)."""
+`found` has all that was not so, be it raised where nobody looked (in a thread); `seen` counts (operation, status). Only where
+`is_on`, as run_e2e makes it: benchmarks measure the server, not this."""
+
 import collections
 import functools
 import http.client
@@ -13,12 +15,14 @@ import jsonschema
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 #: What is described and not there yet: operations ("GET /path"), parameters ("GET /path ?name"), fields ("Schema.field").
-NOT_YET_LANDED = {kind: set(names) for kind, names in json.loads((ROOT / "tests/not_yet_landed.json").read_text()).items()}
+NOT_YET_LANDED = {
+    kind: set(names) for kind, names in json.loads((ROOT / "tests/not_yet_landed.json").read_text()).items()
+}
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 #: What a request may get before it is known what it asks for.
 BEFORE_ROUTES = {400, 401, 403, 408, 413, 431, 503}
 
-found, seen = [], collections.Counter()
+found, seen, is_on = [], collections.Counter(), False
 
 
 class NotAsDescribed(AssertionError):
@@ -31,7 +35,9 @@ class Operation:
         own = item[method]
         self.id, self.responses = own["operationId"], own["responses"]
         self.is_forwarded = own.get("x-forwards", False)
-        self.parameters = {(each["in"], each["name"]): each for each in item.get("parameters", []) + own.get("parameters", [])}
+        self.parameters = {
+            (each["in"], each["name"]): each for each in item.get("parameters", []) + own.get("parameters", [])
+        }
         self.body_content = own.get("requestBody", {}).get("content", {})
         self.has_landed = str(self) not in NOT_YET_LANDED["operations"]
 
@@ -40,8 +46,11 @@ class Operation:
 
     def queries(self):
         """The described query parameters that the server knows by now, {name: schema}."""
-        return {name: each for (place, name), each in self.parameters.items()
-                if place == "query" and f"{self} ?{name}" not in NOT_YET_LANDED["parameters"]}
+        return {
+            name: each
+            for (place, name), each in self.parameters.items()
+            if place == "query" and f"{self} ?{name}" not in NOT_YET_LANDED["parameters"]
+        }
 
     @property
     def json_body(self):
@@ -58,7 +67,9 @@ def resolved(document):
 
     def target(reference):
         if reference not in known:
-            known[reference] = inside(functools.reduce(lambda at, name: at[name], reference.removeprefix("#/").split("/"), document))
+            known[reference] = inside(
+                functools.reduce(lambda at, name: at[name], reference.removeprefix("#/").split("/"), document)
+            )
         return known[reference]
 
     def inside(node):
@@ -83,18 +94,29 @@ class Description:
             schema, field = name.split(".")
             schemas[schema]["required"].remove(field)
         self.document = resolved(document)
-        self.operations = {path: {method: Operation(method, path, item) for method in METHODS if method in item}
-                           for path, item in self.document["paths"].items()}
+        self.operations = {
+            path: {method: Operation(method, path, item) for method in METHODS if method in item}
+            for path, item in self.document["paths"].items()
+        }
         # Fixed segments are preferred to names, as the router does.
-        self.patterns = [(re.compile(self.pattern(path)), path) for path in
-                         sorted(self.operations, key=lambda path: [segment.startswith("{") for segment in path.split("/")])]
+        self.patterns = [
+            (re.compile(self.pattern(path)), path)
+            for path in sorted(
+                self.operations, key=lambda path: [segment.startswith("{") for segment in path.split("/")]
+            )
+        ]
         self.validators, self.held = {}, set()
 
     @staticmethod
     def pattern(path):
         names = {"{rest}": "/+.+"}
-        return "".join(names.get(part, "/+[^/]+" if part.startswith("{") else "/+" + re.escape(part))
-                       for part in path.split("/")[1:]) + "/*$"
+        return (
+            "".join(
+                names.get(part, "/+[^/]+" if part.startswith("{") else "/+" + re.escape(part))
+                for part in path.split("/")[1:]
+            )
+            + "/*$"
+        )
 
     def find(self, path):
         """The operations of the path, {method: Operation}; none: it is not described."""
@@ -156,7 +178,11 @@ class Exchange:
             if self.status == 405 and not self.headers["Allow"]:
                 self.refuse("has no Allow")
             self.operation = None
-            self.content = {"application/problem+json": {"schema": description().document["components"]["schemas"][f"Problem{self.status}"]}}
+            self.content = {
+                "application/problem+json": {
+                    "schema": description().document["components"]["schemas"][f"Problem{self.status}"]
+                }
+            }
         else:
             response = self.operation.response(self.status)
             if response is None:
@@ -212,8 +238,28 @@ class Exchange:
             self.refuse(f"event {name}: {why}")
 
 
+class Unheld:
+    """Stands for an exchange that nobody looks at."""
+
+    def check_sent(self, body):
+        pass
+
+    check_body = check_sent
+
+    def check_event(self, name, data):
+        pass
+
+
+def exchange(method, target, status, headers):
+    return Exchange(method, target, status, headers) if is_on else Unheld()
+
+
 def without_nulls(value):
-    return {key: without_nulls(each) for key, each in value.items() if each is not None} if isinstance(value, dict) else value
+    return (
+        {key: without_nulls(each) for key, each in value.items() if each is not None}
+        if isinstance(value, dict)
+        else value
+    )
 
 
 class Connection(http.client.HTTPConnection):
@@ -229,6 +275,6 @@ class Connection(http.client.HTTPConnection):
 
     def getresponse(self):
         response = super().getresponse()
-        self.exchange = Exchange(*self.asked, response.status, response.headers)
+        self.exchange = exchange(*self.asked, response.status, response.headers)
         self.exchange.check_sent(self.sent)
         return response

@@ -1,4 +1,5 @@
 """Values at and just beyond the limits of a JSON schema, and where each belongs: what keeps a description honest."""
+
 import copy
 import re
 
@@ -73,7 +74,9 @@ def beyond(schema):
         if "minLength" in schema:
             yield "", ""
         if "maxLength" in schema:
-            yield (texts_of(schema["maxLength"] + 1, schema.get("pattern", "")) or ["a" * (schema["maxLength"] + 1)])[0], ""
+            yield (texts_of(schema["maxLength"] + 1, schema.get("pattern", "")) or ["a" * (schema["maxLength"] + 1)])[
+                0
+            ], ""
         yield from ((text, "") for text in misfits(schema.get("pattern", "")))
         yield 7, ""
     else:

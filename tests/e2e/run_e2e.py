@@ -41,6 +41,7 @@ def main() -> int:
     if not harness.KERNEL:
         sys.exit("run_e2e: NANOBOX_KERNEL names no guest kernel; tests/run e2e sets it")
     own_network.enter()
+    contract.is_on = True
     loader = unittest.TestLoader()
     here = str(pathlib.Path(__file__).parent)
     suite = loader.loadTestsFromNames(sys.argv[1:]) if len(sys.argv) > 1 else loader.discover(here, "test_*.py")

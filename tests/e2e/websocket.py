@@ -32,7 +32,7 @@ class WebSocket:
         head, self.buffer = self.buffer.split(b"\r\n\r\n", 1)
         self.status = int(head.split()[1])
         self.head = head.decode()
-        exchange = contract.Exchange("GET", path, self.status,
+        exchange = contract.exchange("GET", path, self.status,
                                      http.client.parse_headers(io.BytesIO(head.split(b"\r\n", 1)[1] + b"\r\n\r\n")))
         if self.status != 101:
             length = next(int(line.split(":")[1]) for line in self.head.splitlines() if line.lower().startswith("content-length"))
