@@ -15,6 +15,11 @@ EVENTS, PLAIN, BYTES, TAR = "text/event-stream", "text/plain", "application/octe
 ANYTHING = {"schema": {}}
 
 
+#: RFC 3339.
+TIME_GIVEN = {"type": "string", "format": "date-time", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T"}
+EVENT_ID = {"type": "string", "pattern": "^ev-[0-9a-hjkmnp-tv-z]{26}$"}
+
+
 def parameter(place, name, schema, description="", required=False, **more):
     return {
         "name": name,
@@ -59,7 +64,8 @@ PARAMETERS = {
         "The work is done once for each key; a repeat within 24 h gets the first answer again.",
     ),
     "last_event_id": parameter("header", "Last-Event-ID", STRING, "As `?since=`."),
-    "since": query("since", TIME, "Those from then on."),
+    "since": query("since", TIME_GIVEN, "Those from then on."),
+    "all": query("all", one_of("0", "1"), "`1`: every owner's; the admin's."),
     "order": query("order", one_of("asc", "desc"), "Default: ascending by id."),
 }
 HEADERS = {
@@ -712,13 +718,15 @@ INSPECTION = {
                 query("node_id"),
                 SINCE,
                 ORDER,
-                flag("all", "every owner's; the admin's"),
+                shared("parameters", "all"),
             ],
         )
     },
     "/pipelines/runs/{id}": {
         "parameters": [parameter("path", "id", STRING, "The run's.")],
-        "get": operation("getRun", "inspection", "A run", {200: answer("It.", "Run")}, (404,)),
+        "get": operation(
+            "getRun", "inspection", "A run", {200: answer("It.", "Run")}, (404, 422), [shared("parameters", "all")]
+        ),
     },
     "/actors": {"get": page("listActors", "inspection", "The supervised actors", "ActorPage", description=ADMIN)},
     "/events": {
@@ -728,7 +736,7 @@ INSPECTION = {
             "What happens, as server-sent events; a page where JSON alone is accepted",
             "EventPage",
             [
-                query("since", STRING, "An event's id, exclusive."),
+                query("since", EVENT_ID, "Exclusive."),
                 shared("parameters", "last_event_id"),
                 query("type", STRING, "`sandbox.,node.lost`: types, or prefixes ending in a dot."),
                 query("subject"),
@@ -743,13 +751,25 @@ INSPECTION = {
             "inspection",
             "Who did what",
             "AuditPage",
-            [query("owner"), query("action"), query("subject"), SINCE, query("until", TIME, "Those before."), ORDER],
-            description=ADMIN,
+            [
+                query("owner"),
+                query("action"),
+                query("subject"),
+                SINCE,
+                query("until", TIME_GIVEN, "Those before."),
+                ORDER,
+            ],
+            (409,),
+            description=ADMIN + " 409 where none is kept.",
         )
     },
     "/webhooks": {
-        "get": page(
-            "listWebhooks", "inspection", "What events are sent to, and how that goes", "WebhookPage", description=ADMIN
+        "get": operation(
+            "listWebhooks",
+            "inspection",
+            "What events are sent to, and how that goes",
+            {200: answer("All.", "WebhookPage")},
+            description=ADMIN,
         )
     },
     "/deaths": {
@@ -779,7 +799,7 @@ INSPECTION = {
         ),
     },
 }
-INSPECTION["/events"]["get"]["responses"]["200"]["content"] |= events(any="Event")
+INSPECTION["/events"]["get"]["responses"]["200"]["content"] |= events(any="Event", **{"events.missed": "EventsMissed"})
 
 OPEN = [{}]
 ROOT = {
@@ -819,7 +839,8 @@ ROOT = {
             "server",
             "Prometheus' text format",
             {200: answer("The metrics.", content={PLAIN: {"schema": STRING}})},
-            description="The admin's, or that of a key named `metrics`.",
+            (404,),
+            description="The admin's, or that of a key named `metrics`. 404 where nothing is measured.",
         )
     },
 }

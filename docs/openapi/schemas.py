@@ -220,7 +220,7 @@ PROBLEM = {
 RESOURCES = closed({"vcpu": COUNT, "memory_mb": COUNT, "disk_mb": COUNT})
 STAGES = list_of(ref("Stage"))
 COMMAND_END = {
-    "exit_code": described(whole(0, 255), "As a shell's: 127 not found, 126 not executable, 128+n killed by signal n."),
+    "exit_code": described(COUNT, "As a shell's: 127 not found, 126 not executable, 128+n killed by signal n."),
     "signal": nullable(whole(1)),
     "timed_out": BOOLEAN,
 }
@@ -314,7 +314,7 @@ ANSWERS = {
             "duration_ms": COUNT,
         }
     ),
-    "Started": closed({"process_id": STRING, "pid": whole(1)}),
+    "Started": closed({"process_id": STRING, "pid": COUNT}),
     "Output": closed({"data": STRING, "encoding": ENCODING}),
     "Gap": closed({"offset": COUNT}),
     "ExecEnd": closed({**COMMAND_END, "duration_ms": COUNT}),
@@ -325,7 +325,7 @@ ANSWERS = {
             "pid": COUNT,
             "command": list_of(STRING),
             "state": one_of("running", "exited"),
-            "exit_code": nullable(whole(0, 255)),
+            "exit_code": nullable(COUNT),
             "signal": nullable(whole(1)),
             "timed_out": BOOLEAN,
             "detached": BOOLEAN,
@@ -555,69 +555,61 @@ ANSWERS = {
         {
             "id": described(STRING, "`ev-` and a lower-case ULID."),
             "time": TIME,
-            "type": {"type": "string", "pattern": "^(sandbox|template|node|supervision|capacity|events)\\.[a-z_]+$"},
+            "type": {"type": "string", "pattern": r"^[a-z]+\.[a-z_]+$"},
             "subject": nullable(STRING),
             "node_id": nullable(STRING),
-            "owner": nullable(STRING),
+            "owner": described(nullable(STRING), "Whose thing it is of; null: the admin's."),
             "data": ref("EventData"),
         }
     ),
     "EventData": taken(
         {
-            "reason": nullable(STRING),
-            "template": STRING,
-            "boot_path": STRING,
+            **{
+                name: nullable(STRING)
+                for name in (
+                    *("reason", "template", "boot_path", "image", "operation_id"),
+                    *("concern", "detail", "method", "route"),
+                )
+            },
             "boot_time_ms": nullable(COUNT),
-            "cause": ref("Cause"),
-            "concern": STRING,
+            "cause": nullable(ref("Cause")),
             "restarts": COUNT,
-            "code": ref("ErrorCode"),
-            "detail": STRING,
-            "method": STRING,
-            "route": STRING,
-            "oldest": STRING,
+            "code": nullable(ref("ErrorCode")),
+            "more": described(COUNT, "Equal ones since the last that was told."),
         },
-        description="By type. sandbox.*: reason, template, boot_path, boot_time_ms, on ended cause. "
-        "supervision.restarted: concern, reason, restarts. capacity.refused: code, detail, method, "
-        "route. events.missed: oldest.",
+        description="By type. sandbox.*: reason, template, boot_path, boot_time_ms, on ended cause. template.*: reason, "
+        "image, operation_id. node.*: reason. supervision.restarted: concern, reason, restarts. capacity.refused: "
+        "code, detail, method, route, more.",
     ),
+    "EventsMissed": closed({"oldest": described(nullable(STRING), "The id of the oldest event that is kept.")}),
     "EventPage": page_of("Event"),
     "AuditEntry": closed(
         {
             "id": described(STRING, "`au-` and a lower-case ULID."),
             "time": TIME,
             "owner": STRING,
-            "peer": STRING,
+            "peer": nullable(STRING),
             "request_id": STRING,
             "action": described(STRING, "`sandbox.exec`"),
             "subject": nullable(STRING),
             "method": STRING,
             "route": STRING,
-            "detail": {
-                "oneOf": [
-                    taken(
-                        {
-                            "command": STRING,
-                            "args": list_of(STRING),
-                            "path": STRING,
-                            "op": STRING,
-                            "mode": STRING,
-                            "group": nullable(STRING),
-                            "rate_limit_mbps": COUNT,
-                            "allow_domains": list_of(STRING),
-                            "allow_cidrs": list_of(STRING),
-                            "deny_cidrs": list_of(STRING),
-                            "image": STRING,
-                            "template": STRING,
-                        }
-                    ),
-                    {"type": "null"},
-                ]
-            },
-            "status": whole(100, 599),
+            "detail": nullable(ref("AuditDetail")),
+            "status": described(whole(0, 599), "0: the client went before an answer."),
             "code": nullable(ref("ErrorCode")),
             "duration_ms": COUNT,
         }
+    ),
+    "AuditDetail": taken(
+        {
+            **{
+                name: STRING
+                for name in ("command", "op", "path", "to", "process", "mode", "group", "image", "template")
+            },
+            **{name: COUNT for name in ("args_left_out", "signal", "port", "rate_limit_mbps", "count", "timeout_sec")},
+            **{name: list_of(STRING) for name in ("args", "allow_domains", "allow_cidrs", "deny_cidrs")},
+        },
+        description="What the action was asked for.",
     ),
     "AuditPage": page_of("AuditEntry"),
     "Webhook": closed(

@@ -330,9 +330,8 @@ class Described(Case, Copies):
                 if operation.method != "GET" or parameter["schema"].get("type") != "integer":
                     continue
                 for value in probes.within(parameter["schema"]):
-                    answer = self.client.call(
-                        "GET", f"{place(operation)}?{urllib.parse.urlencode({**required, name: value})}"
-                    )
+                    path = f"{place(operation)}?{urllib.parse.urlencode({**required, name: value})}"
+                    answer = self.client.call("GET", path, headers={"Accept": "application/json"})
                     with self.subTest(operation=str(operation), within=name, value=value):
                         self.assertNotIn(f"?{name}", self.pointers(answer), answer)
             if "{port}" in operation.template:
@@ -340,7 +339,7 @@ class Described(Case, Copies):
                     self.check_refused(operation, place(operation, port=value), "/port")
 
     def check_refused(self, operation, path, pointer):
-        answer = self.client.call(operation.method, path)
+        answer = self.client.call(operation.method, path, headers={"Accept": "application/json"})
         with self.subTest(operation=str(operation), path=path):
             self.assertIn(answer.status, (400, 422), answer)
             self.assertIn(pointer, self.pointers(answer), answer)
@@ -350,9 +349,10 @@ class Described(Case, Copies):
         there = {f"Run.{name}" for name in run} | {f"Stage.{name}" for name in run["stages"][0]}
         self.assertEqual(contract.NOT_YET_LANDED["fields"] & there, set())
         for parameter in contract.NOT_YET_LANDED["parameters"]:
+            method, path, name = parameter.format(id=run["id"]).split()
+            answer = self.client.call(method, f"{path}{name}=no-such-value")
             with self.subTest(parameter):
-                method, path, name = parameter.split()
-                self.problem(self.client.call(method, f"{path}{name}=1"), 400, "unknown_field")
+                self.assertNotEqual(answer.status, 422, answer)
 
     def test_the_description_is_served_with_the_servers_version(self):
         served = self.client.want(200, "GET", "/openapi.json")
