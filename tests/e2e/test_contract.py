@@ -348,11 +348,11 @@ class Described(Case, Copies):
         run = self.client.want(200, "GET", "/pipelines/runs")["items"][0]
         there = {f"Run.{name}" for name in run} | {f"Stage.{name}" for name in run["stages"][0]}
         self.assertEqual(contract.NOT_YET_LANDED["fields"] & there, set())
+        # What is taken though it is listed is caught by the client itself.
         for parameter in contract.NOT_YET_LANDED["parameters"]:
-            method, path, name = parameter.format(id=run["id"]).split()
-            answer = self.client.call(method, f"{path}{name}=no-such-value")
             with self.subTest(parameter):
-                self.assertNotEqual(answer.status, 422, answer)
+                method, path, name = parameter.format(id="op-1").split()
+                self.assertIn(self.client.call(method, f"{path}{name}=no-such-value").status, (400, 404))
 
     def test_the_description_is_served_with_the_servers_version(self):
         served = self.client.want(200, "GET", "/openapi.json")
