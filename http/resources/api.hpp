@@ -36,6 +36,7 @@ struct Api {
   std::shared_ptr<Idempotency> idempotency;
   std::string default_network_mode = "isolated";
   std::filesystem::path embedded_images;  ///< OCI layouts that come with the program, by name; empty: none
+  std::string version = {};               ///< of the server
   WallTime started_at = wall_now();
   std::atomic<bool> ready{true};
   std::shared_ptr<AuditTrail> audit = {};  ///< null: this server keeps none
@@ -62,5 +63,10 @@ void add_event_routes(Router& router, Api& api);
 void add_audit_route(Router& router, Api& api);
 void add_webhook_route(Router& router, Api& api);
 void add_health_routes(Router& router, Api& api);
+/// The API's description at /openapi.json, which says that it is of this version of the server.
+void add_description_route(Router& router, Api& api);
+
+/// All of them: what the server serves.
+void add_routes(Router& router, Api& api);
 
 }  // namespace nanobox::http

@@ -217,6 +217,13 @@ struct FileQuery {
   bool archive = false;
 };
 
+/// A path in the guest, where `pointer` says.
+Result<void> check_path(const std::string& path, const std::string& pointer) {
+  auto fine = check_guest_path(path);
+  if (!fine) fine.error().fields.push_back({.pointer = pointer, .detail = fine.error().reason});
+  return fine;
+}
+
 Result<FileQuery> read_query(const Api& api, const Request& request, std::initializer_list<std::string_view> known) {
   NANOBOX_TRY(check_query(request, known));
   const auto sandbox = NANOBOX_TRY(running_sandbox_of(api, request));
@@ -230,7 +237,7 @@ Result<FileQuery> read_query(const Api& api, const Request& request, std::initia
     if (*archive != "tar") return fail(invalid_parameter("use a file", "?archive", "must be tar", "use ?archive=tar"));
     query.archive = true;
   }
-  NANOBOX_TRY(check_guest_path(query.file.path));
+  NANOBOX_TRY(check_path(query.file.path, "?path"));
   return query;
 }
 
@@ -294,9 +301,9 @@ Result<StreamRequest> read_operation(const Request& request) {
   if (op == "mkdir" && to) complaints.invalid("/to", "is for rename");
   body.finish();
   NANOBOX_TRY(complaints.result());
-  NANOBOX_TRY(check_guest_path(path));
+  NANOBOX_TRY(check_path(path, "/path"));
   if (op == "mkdir") return FolderMakeRequest{.path = std::move(path), .user = std::move(user), .parents = parents};
-  NANOBOX_TRY(check_guest_path(*to));
+  NANOBOX_TRY(check_path(*to, "/to"));
   return FileRenameRequest{.path = std::move(path), .to = *to, .user = std::move(user), .parents = parents};
 }
 

@@ -226,6 +226,7 @@ public:
   Services& services() { return *services_; }
   std::uint16_t port() const { return edge_->port(); }
   void begin_to_stop() { api_->stopping.request_stop(); }
+  http::Api& api() { return *api_; }
 
   std::shared_ptr<Boards> boards = std::make_shared<Boards>();
   std::shared_ptr<StandIn> stand_in = std::make_shared<StandIn>();

@@ -14,7 +14,6 @@
 #include "config/log.hpp"
 #include "http/auth.hpp"
 #include "http/resources/api.hpp"
-#include "http/resources/deaths.hpp"
 #include "http/server.hpp"
 #include "pipeline/boot/network/node_network.hpp"
 #include "pipeline/cluster/identity/join_client.hpp"
@@ -163,24 +162,6 @@ private:
   Function function_;
 };
 
-void add_routes(http::Router& router, http::Api& api) {
-  http::add_template_routes(router, api);
-  http::add_sandbox_routes(router, api);
-  http::add_exec_route(router, api);
-  http::add_process_routes(router, api);
-  http::add_file_routes(router, api);
-  http::add_port_routes(router, api);
-  http::add_terminal_route(router, api);
-  http::add_log_route(router, api);
-  http::add_pipeline_routes(router, api);
-  http::add_death_routes(router, api);
-  http::add_node_routes(router, api);
-  http::add_event_routes(router, api);
-  http::add_audit_route(router, api);
-  http::add_webhook_route(router, api);
-  http::add_health_routes(router, api);
-}
-
 /// One sink for all that want to know what became of requests; none where nobody does.
 http::ServedRequestSink all_of(std::vector<http::ServedRequestSink> sinks) {
   if (sinks.empty()) return nullptr;
@@ -202,7 +183,7 @@ Result<void> serve_api(const LoadedSettings& loaded, http::Api& api, const Recor
   sinks.push_back(recording.sink());
   server_settings.served = all_of(std::move(sinks));
   http::Router router;
-  add_routes(router, api);
+  http::add_routes(router, api);
   server_settings.auth = std::make_shared<const http::Authenticator>(NANOBOX_TRY(std::move(rules)));
   auto server = NANOBOX_TRY(http::Server::start(server_settings, std::move(router)));
   NANOBOX_TRY(write_address(loaded.data_folder, server.address()));
@@ -280,6 +261,7 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
                 .idempotency = std::make_shared<http::Idempotency>(store),
                 .default_network_mode = settings.network.default_mode,
                 .embedded_images = embedded_images,
+                .version = std::string(kVersion),
                 .audit = recording.audit(),
                 .webhooks = recording.webhooks()};
   const auto run = [&]() -> Result<void> {
