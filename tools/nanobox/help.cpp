@@ -51,24 +51,21 @@ std::vector<Option> exec_options() {
           {"detach", 'd', "", "leave it running, and say its process id"}};
 }
 
-std::string command_help(const CommandSpec& command) {
+std::string command_help(const Program& program, const CommandSpec& command) {
   std::vector<std::pair<std::string, std::string>> rows;
   for (const auto& option : command.options) rows.emplace_back(option_text(option), option.help);
-  return "Usage: nanobox " + std::string(command.name) + " [options]" +
+  return "Usage: " + std::string(program.name) + " " + std::string(command.name) + " [options]" +
          (command.usage.empty() ? "" : " " + std::string(command.usage)) + "\n\n" + std::string(command.lesson) +
          "\n\nOptions:\n" + two_columns(rows);
 }
 
-std::string program_help(const std::vector<CommandSpec>& commands) {
+std::string program_help(const Program& program) {
+  const std::string name(program.name);
   std::vector<std::pair<std::string, std::string>> rows;
-  for (const auto& command : commands) rows.emplace_back(command.name, command.summary);
-  return "Usage: nanobox COMMAND [options]\n\n"
-         "Runs commands of container images in microVMs. The first one to try:\n\n"
-         "  nanobox run busybox -- echo hello\n\n"
-         "Commands:\n" +
-         two_columns(rows) +
-         "\n'nanobox COMMAND --help' teaches each. The server is --server URL, else NANOBOX_SERVER, else the one on "
-         "this\n"
+  for (const auto& command : program.commands) rows.emplace_back(command.name, command.summary);
+  return "Usage: " + name + " COMMAND [options]\n\n" + std::string(program.lesson) + "\n\nCommands:\n" +
+         two_columns(rows) + "\n'" + name +
+         " COMMAND --help' teaches each. The server is --server URL, else NANOBOX_SERVER, else the one on this\n"
          "host; its key is NANOBOX_KEY, else found in the data folder ($NANOBOX_DATA).\n";
 }
 

@@ -1,16 +1,15 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
-#include "tools/nanobox/command.hpp"
+#include "tools/nanobox/program.hpp"
 
 namespace nanobox::cli {
 
-/// What `nanobox --help` says.
-std::string program_help(const std::vector<CommandSpec>& commands);
+/// What `PROGRAM --help` says.
+std::string program_help(const Program& program);
 
-/// What `nanobox COMMAND --help` says: usage, what it does with examples, its options.
-std::string command_help(const CommandSpec& command);
+/// What `PROGRAM COMMAND --help` says: usage, what it does with examples, its options.
+std::string command_help(const Program& program, const CommandSpec& command);
 
 }  // namespace nanobox::cli
