@@ -50,6 +50,7 @@ void add_port_routes(Router& router, Api& api);
 void add_terminal_route(Router& router, Api& api);
 void add_log_route(Router& router, Api& api);
 void add_pipeline_routes(Router& router, Api& api);
+void add_actor_routes(Router& router, Api& api);
 void add_node_routes(Router& router, Api& api);
 void add_health_routes(Router& router, Api& api);
 

@@ -164,6 +164,8 @@ public:
     http::add_file_routes(router, *api_);
     http::add_log_route(router, *api_);
     http::add_node_routes(router, *api_);
+    http::add_actor_routes(router, *api_);
+    http::add_pipeline_routes(router, *api_);
     http::AuthRules rules;
     rules.keys = {{.name = "admin", .key = "aaaa"}, {.name = "ann", .key = "bbbb"}};
     edge_.emplace(std::move(router), http::ServerSettings{.auth = std::make_shared<http::Authenticator>(rules)});

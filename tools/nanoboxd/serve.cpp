@@ -10,10 +10,12 @@
 #include <csignal>
 #include <fstream>
 
+#include "actors/metrics_feed.hpp"
 #include "actors/node.hpp"
 #include "config/data_folder.hpp"
 #include "http/auth.hpp"
 #include "http/resources/api.hpp"
+#include "http/resources/metrics.hpp"
 #include "http/server.hpp"
 #include "pipeline/boot/network/node_network.hpp"
 #include "pipeline/cluster/identity/join_client.hpp"
@@ -168,6 +170,7 @@ void add_routes(http::Router& router, http::Api& api) {
   http::add_terminal_route(router, api);
   http::add_log_route(router, api);
   http::add_pipeline_routes(router, api);
+  http::add_actor_routes(router, api);
   http::add_node_routes(router, api);
   http::add_health_routes(router, api);
 }
@@ -189,11 +192,20 @@ Result<void> serve_api(const LoadedSettings& loaded, http::Api& api, const sigse
                                      settings.auth.allow_unauthenticated, settings.api.listen_addr, loaded.data_folder);
   // Each part that watches requests (metrics, audit, log) adds its sink here.
   std::vector<http::ServedRequestSink> sinks;
+  std::shared_ptr<MetricsFeed> feed;
+  std::shared_ptr<Metrics> metrics;
+  if (settings.metrics.enabled) {
+    feed = std::make_shared<MetricsFeed>(api.boards(), std::string(kVersion));
+    metrics = {feed, &feed->metrics()};
+    sinks.push_back(http::counts_requests(metrics));
+  }
   server_settings.served = all_of(std::move(sinks));
   http::Router router;
   add_routes(router, api);
+  http::add_metrics_route(router, metrics);
   server_settings.auth = std::make_shared<const http::Authenticator>(NANOBOX_TRY(std::move(rules)));
   auto server = NANOBOX_TRY(http::Server::start(server_settings, std::move(router)));
+  if (metrics) http::add_server_families(*metrics, server);
   NANOBOX_TRY(write_address(loaded.data_folder, server.address()));
   spdlog::info("listening on {}", to_string(server.address()));
   wait_for_the_end(signals);
