@@ -179,11 +179,13 @@ Result<Node> start_node(caf::actor_system& system, SharedServices services) {
         return on.spawn<caf::detached>(template_registry, services, node.image_puller, node.layer_extractor,
                                        node.ext4_builder, node.snapshot_maker, node.run_recorder);
       });
-  node.pool_keeper = supervise<caf::detached>(
-      system, "pool_keeper", boards,
-      [services, concerns, stock = node.vmm_stock, recorder = node.run_recorder](caf::actor_system& on) {
-        return on.spawn<caf::detached>(pool_keeper, services, concerns, stock, recorder);
-      });
+  node.pool_vms = std::make_shared<PoolVms>();
+  node.pool_keeper =
+      supervise<caf::detached>(system, "pool_keeper", boards,
+                               [services, concerns, stock = node.vmm_stock, recorder = node.run_recorder,
+                                vms = node.pool_vms](caf::actor_system& on) {
+                                 return on.spawn<caf::detached>(pool_keeper, services, concerns, stock, recorder, vms);
+                               });
   node.sandboxes =
       supervise<caf::detached>(system, "sandbox_registry", boards,
                                [services, concerns, node, remains, first = true](caf::actor_system& on) mutable {

@@ -6,6 +6,7 @@
 
 #include "actors/concerns.hpp"
 #include "actors/services.hpp"
+#include "pipeline/insight/pool_vms.hpp"
 
 namespace nanobox {
 
@@ -31,6 +32,7 @@ struct Node {
   SnapshotMakerActor snapshot_maker;
   PoolKeeperActor pool_keeper;
   SandboxRegistryActor sandboxes;
+  std::shared_ptr<PoolVms> pool_vms;
 };
 
 /// Spawns the actors, takes over what an earlier daemon left (templates, living sandboxes) and returns once that is

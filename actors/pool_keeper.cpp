@@ -57,6 +57,7 @@ void dismiss(
   self->state.leaving.insert(id);
   const auto over = [self, id, next = std::move(next)] {
     release_place(self->state.concerns, id);
+    self->state.vms->erase(id);
     self->state.leaving.erase(id);
     self->state.held.erase(id);
     collect_snapshots(*self->state.services);
@@ -117,6 +118,7 @@ void start_member(Self self, Pool& pool, BootRequest request) {
   auto record = make_run("boot", id, owner, state.services->node_id, {stages.begin(), stages.end()});
   self->spawn(pool_run, std::move(record), state.concerns, request, state.recorder, BootEndedSink(self));
   pool.filling.emplace(id, std::move(request));
+  state.vms->publish(id, pool.key);
 }
 
 void fill(Self self, Pool& pool) {
@@ -211,6 +213,7 @@ void member_ready(Self self, const RunRecord& run, const Sandbox& vm) {
   pool->filling.erase(vm.id);
   if (run.status != RunStatus::succeeded) {
     state.held.erase(vm.id);
+    state.vms->erase(vm.id);
     const auto wait = refill_back_off(pool->failures++);
     pool->not_before = Clock::now() + wait;
     pool->problem = run.error ? describe(*run.error) : "a VM did not start";
@@ -261,6 +264,7 @@ void give(Self self, const BootRequest& request, caf::typed_response_promise<San
             self->send(self->state.concerns.scheduler, rename_atom_v, from, sandbox.id);
             self->send(self->state.concerns.ip_allocator, rename_atom_v, from, sandbox.id);
             self->state.held.erase(from);
+            self->state.vms->erase(from);
             promise.deliver(std::move(sandbox));
           },
           [self, promise, request, taken](caf::error& error) {
@@ -277,11 +281,13 @@ void give(Self self, const BootRequest& request, caf::typed_response_promise<San
 }  // namespace
 
 PoolKeeperActor::behavior_type pool_keeper(Self self, SharedServices services, BootConcerns concerns,
-                                           VmmStockActor stock, RunRecorderActor recorder) {
+                                           VmmStockActor stock, RunRecorderActor recorder,
+                                           std::shared_ptr<PoolVms> vms) {
   self->state.services = std::move(services);
   self->state.concerns = std::move(concerns);
   self->state.stock = std::move(stock);
   self->state.recorder = std::move(recorder);
+  self->state.vms = std::move(vms);
   self->send(self, tick_atom_v);
   return {
       [self](take_atom, const BootRequest& request) -> caf::result<Sandbox> {

@@ -7,6 +7,7 @@
 #include "actors/concerns.hpp"
 #include "actors/services.hpp"
 #include "actors/stage_routes.hpp"
+#include "pipeline/insight/pool_vms.hpp"
 
 namespace nanobox {
 
@@ -31,6 +32,7 @@ struct PoolKeeperState {
   BootConcerns concerns;
   RunRecorderActor recorder;
   VmmStockActor stock;
+  std::shared_ptr<PoolVms> vms;
   std::map<std::string, Pool> pools;                        ///< by template_key
   std::set<std::string> leaving;                            ///< VMs that are being ended
   std::map<std::string, std::shared_ptr<const void>> held;  ///< their snapshots, by the VM's id
@@ -42,6 +44,6 @@ struct PoolKeeperState {
 /// Keeps the pools that [pool] names: ready VMs of a template's own size, of its latest version.
 PoolKeeperActor::behavior_type pool_keeper(PoolKeeperActor::stateful_pointer<PoolKeeperState> self,
                                            SharedServices services, BootConcerns concerns, VmmStockActor stock,
-                                           RunRecorderActor recorder);
+                                           RunRecorderActor recorder, std::shared_ptr<PoolVms> vms);
 
 }  // namespace nanobox

@@ -54,7 +54,9 @@ void flush(Self self) {
   auto& state = self->state;
   if (!state.session || !state.vm || state.frozen) return;
   auto bytes = state.session->take_output();
-  if (!bytes.empty()) state.vm->send_channel(std::move(bytes));
+  if (bytes.empty()) return;
+  if (const auto& counters = state.services->counters) counters->channel_out_bytes += bytes.size();
+  state.vm->send_channel(std::move(bytes));
 }
 
 /// Everybody who waits for this VM is told why it will not happen.
@@ -768,6 +770,7 @@ VmSupervisorActor::behavior_type vm_supervisor(Self self, SharedServices service
       [self](bytes_atom, const std::vector<std::byte>& bytes) {
         auto& state = self->state;
         if (!state.session || state.ended) return;
+        if (const auto& counters = state.services->counters) counters->channel_in_bytes += bytes.size();
         auto events = state.session->feed(bytes);
         if (state.vm) state.vm->grant_channel(bytes.size());
         if (!events) {

@@ -8,7 +8,7 @@ find_package(OpenSSL REQUIRED)
 find_package(tl-expected REQUIRED)
 find_package(wslay REQUIRED)
 foreach(module IN ITEMS libpistache libcurl libarchive sqlite3 ext2fs libzstd libisal
-                        libseccomp libcap libnl-3.0 libnl-route-3.0 libnftables libnftnl)
+                        libseccomp libcap libnl-3.0 libnl-route-3.0 libnftables libnftnl prometheus-cpp-core)
   pkg_check_modules(${module} REQUIRED IMPORTED_TARGET ${module})
 endforeach()
 find_path(RAPIDJSON_INCLUDE_DIR rapidjson/document.h REQUIRED)

@@ -1,8 +1,10 @@
 #include "actors/cluster/node_link.hpp"
 
 #include "actors/cluster/node_face.hpp"
+#include "actors/cluster/node_meter.hpp"
 #include "actors/cluster/node_session.hpp"
 #include "actors/cluster/node_usage.hpp"
+#include "actors/concern_reports.hpp"
 #include "actors/job.hpp"
 #include "config/log.hpp"
 #include "pipeline/cluster/lineage/lineage_artifacts.hpp"
@@ -20,6 +22,7 @@ constexpr std::chrono::milliseconds kLongestBackOff{5'000};
 constexpr std::chrono::minutes kEndDeadline{2};
 /// Sums over whole folders are told less often.
 constexpr std::uint64_t kBeatsPerUsage = 10;
+constexpr std::uint64_t kBeatsPerMeasurement = 15;
 constexpr std::chrono::minutes kMeasureDeadline{5};
 constexpr std::chrono::seconds kCountDeadline{60};
 /// What ran while there was no connection is told afterwards, so many of the latest.
@@ -156,11 +159,62 @@ void count_addresses(Self self) {
           });
 }
 
+/// As `measure`, if anybody looks at it.
+void measure_machines(Self self) {
+  auto& state = self->state;
+  if (!state.node.services->counters || !state.node.pool_vms || std::exchange(state.metering, true)) return;
+  request_job(self, kMeasureDeadline,
+              [services = state.node.services, pool_vms = state.node.pool_vms, meter = state.meter,
+               ended = std::exchange(state.ended, {})]() -> Result<NodeBeat> {
+                NodeBeat measured;
+                measured.usage = NANOBOX_TRY(measure_vmms(*services, *pool_vms, *meter, ended));
+                return measured;
+              })
+      .then(
+          [self](NodeBeat& measured) {
+            self->state.metering = false;
+            self->state.last_beat.usage = std::move(measured.usage);
+          },
+          [self](caf::error& error) {
+            // Past its deadline it is still at work, and the meter with it.
+            self->state.meter = std::make_shared<VmmMeter>();
+            self->state.metering = false;
+            log_warn(LogComponent::cluster, {}, "{}", describe(from_caf(error, "measure the node's VMMs")));
+          });
+}
+
+void note_runs(NodeLinkState& state, const std::vector<RunRecord>& runs) {
+  for (const auto& run : runs) {
+    if (run.ended_at)
+      state.open_runs.erase(run.id);
+    else
+      state.open_runs.try_emplace(run.id, run.pipeline);
+  }
+}
+
+void count_up(Self self) {
+  auto& state = self->state;
+  const auto& services = *state.node.services;
+  auto& beat = state.last_beat;
+  ManyActors many;
+  for (const auto& [id, pipeline] : state.open_runs) {
+    many.boot_runs += pipeline == "boot" ? 1 : 0;
+    many.warmup_runs += pipeline == "warmup" ? 1 : 0;
+  }
+  beat.concerns = concern_reports(*services.boards, many);
+  if (!services.counters) return;
+  beat.channel_in_bytes = services.counters->channel_in_bytes;
+  beat.channel_out_bytes = services.counters->channel_out_bytes;
+}
+
 void say_well(Self self) {
   auto& state = self->state;
-  if (state.beats++ % kBeatsPerUsage == 0) measure(self);
+  if (state.beats % kBeatsPerUsage == 0) measure(self);
+  if (state.beats % kBeatsPerMeasurement == 0) measure_machines(self);
+  ++state.beats;
   count_addresses(self);
   judge_readiness(*state.node.services, state.last_beat);
+  count_up(self);
   self->send(*state.inbox, beat_atom_v, state.last_beat);
 }
 
@@ -254,6 +308,9 @@ NodeLinkActor::behavior_type node_link(Self self, Node node, Fetchers fetchers, 
       [self](news_atom, NodeNews& news) {
         auto& state = self->state;
         auto& waiting = state.waiting;
+        note_runs(state, news.runs);
+        for (const auto& death : news.deaths)
+          if (state.node.services->counters) state.ended.push_back(death);
         // What is known anew at each connection need not wait for one; runs are not.
         if (!state.face) {
           move_behind(waiting.runs, news.runs);

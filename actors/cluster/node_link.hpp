@@ -2,11 +2,13 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <optional>
 #include <random>
 
 #include "actors/cluster/concerns.hpp"
 #include "actors/node.hpp"
+#include "pipeline/insight/vmm_meter.hpp"
 
 namespace nanobox {
 
@@ -39,6 +41,10 @@ struct NodeLinkState {
   std::uint64_t beats = 0;
   bool beating = false;  ///< the next beat is on its way
   NodeBeat last_beat;
+  std::map<std::string, std::string> open_runs;  ///< the pipeline of each that has not ended, by its id
+  std::shared_ptr<VmmMeter> meter = std::make_shared<VmmMeter>();
+  bool metering = false;            ///< a measurement is at work, on a thread of its own
+  std::vector<SandboxDeath> ended;  ///< since the last measurement
 };
 
 /// A node's connection to its control plane: made anew when it breaks, first at once, then with growing pauses.

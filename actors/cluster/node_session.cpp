@@ -130,7 +130,7 @@ void take_runs(Self self, std::vector<RunRecord>& runs) {
   for (auto& run : runs) {
     if (!is_of_its_own(self, run)) continue;
     run.node_id = state.node_id;
-    record_run(*state.listeners.boards, std::move(run));
+    record_run(*state.listeners.boards, std::move(run), kControlRunsKept);
   }
   runs.clear();
 }

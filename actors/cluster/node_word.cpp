@@ -13,6 +13,11 @@ constexpr std::size_t kTextMax = std::size_t{16} << 10;
 constexpr std::size_t kManyMax = 100'000;
 constexpr std::uint64_t kAmountMax = std::uint64_t{1} << 40;
 constexpr double kFactorMax = 1e6;
+constexpr std::size_t kConcernsMax = 256;
+constexpr std::size_t kTemplatesMeasuredMax = 1024;
+constexpr std::size_t kLastErrorMax = 4096;
+constexpr std::size_t kStagesMax = 32;
+constexpr std::size_t kLayersMax = 1024;
 
 Result<void> refuse(const std::string& node_id, std::string reason) {
   return fail({.code = ErrorCode::peer_untrusted,
@@ -75,6 +80,19 @@ Result<void> check_deaths(const std::string& node_id, const std::vector<SandboxD
   return {};
 }
 
+/// The control plane keeps thousands.
+Result<void> check_run(const std::string& node_id, const RunRecord& run) {
+  NANOBOX_TRY(check_names(node_id, "a run's name", {run.id, run.pipeline, run.subject, run.owner}));
+  if (run.stages.size() > kStagesMax) return refuse(node_id, "a run has too many stages");
+  for (const auto& stage : run.stages) {
+    NANOBOX_TRY(check_names(node_id, "a stage's name", {stage.name, stage.actor, stage.node_id}));
+    if (stage.detail.size() > kTextMax || stage.layers.size() > kLayersMax)
+      return refuse(node_id, "a stage tells too much");
+    for (const auto& layer : stage.layers) NANOBOX_TRY(check_names(node_id, "a layer's digest", {layer.digest}));
+  }
+  return {};
+}
+
 bool is_factor(double value) {
   return std::isfinite(value) && value > 0 && value <= kFactorMax;
 }
@@ -104,6 +122,15 @@ Result<void> check_word(const NodeHello& hello) {
 
 Result<void> check_word(const std::string& node_id, const NodeBeat& beat) {
   if (beat.reason.size() > kTextMax) return refuse(node_id, "the reason why it is not ready is too long");
+  if (beat.concerns.size() > kConcernsMax || beat.usage.size() > kTemplatesMeasuredMax)
+    return refuse(node_id, "it has too many concerns, or measures too many templates");
+  for (const auto& concern : beat.concerns) {
+    NANOBOX_TRY(check_names(node_id, "a concern's name", {concern.concern, concern.parent}));
+    if (concern.last_error.size() > kLastErrorMax) return refuse(node_id, "why a concern died is too long");
+    if (concern.wait_us < 0) return refuse(node_id, "nothing waits for less than no time");
+  }
+  for (const auto& usage : beat.usage)
+    NANOBOX_TRY(check_names(node_id, "a template's name", {usage.owner, usage.template_name}));
   return {};
 }
 
@@ -114,8 +141,7 @@ Result<void> check_word(const std::string& node_id, const NodeNews& news) {
   NANOBOX_TRY(check_deaths(node_id, news.deaths));
   if (news.gone_sandboxes.size() > kManyMax || news.gone_templates.size() > kManyMax || news.runs.size() > kManyMax)
     return refuse(node_id, "it says too much at once");
-  for (const auto& run : news.runs)
-    NANOBOX_TRY(check_names(node_id, "a run's name", {run.id, run.pipeline, run.subject, run.owner}));
+  for (const auto& run : news.runs) NANOBOX_TRY(check_run(node_id, run));
   return {};
 }
 

@@ -7,7 +7,8 @@
 
 namespace nanobox::http {
 
-/// Answers 403 where it is not the administrator who asks.
+/// Whether the administrator asks; anybody else is refused.
+/// @param attempted  "look at the actors"
 inline bool admin_only(const Request& request, Responder& responder, std::string attempted) {
   if (request.is_admin) return true;
   responder.send_problem({.code = ErrorCode::forbidden,

@@ -12,6 +12,7 @@
 
 namespace nanobox {
 class AuditTrail;
+class Metrics;
 class WebhookQueue;
 }  // namespace nanobox
 
@@ -41,7 +42,8 @@ struct Api {
   std::atomic<bool> ready{true};
   std::shared_ptr<AuditTrail> audit = {};  ///< null: this server keeps none
   std::vector<std::shared_ptr<WebhookQueue>> webhooks = {};
-  std::stop_source stopping = {};  ///< requested when the server begins to stop: endless streams end then
+  std::shared_ptr<Metrics> metrics = {};  ///< null: nothing is measured
+  std::stop_source stopping = {};         ///< requested when the server begins to stop: endless streams end then
 
   GuestAccessActor guests() const { return caf::actor_cast<GuestAccessActor>(plane.guests); }
   const Boards& boards() const { return *plane.control->boards; }
@@ -58,6 +60,7 @@ void add_port_routes(Router& router, Api& api);
 void add_terminal_route(Router& router, Api& api);
 void add_log_route(Router& router, Api& api);
 void add_pipeline_routes(Router& router, Api& api);
+void add_actor_routes(Router& router, Api& api);
 void add_node_routes(Router& router, Api& api);
 void add_event_routes(Router& router, Api& api);
 void add_audit_route(Router& router, Api& api);

@@ -95,16 +95,19 @@ inline Result<std::shared_ptr<const Sandbox>> running_sandbox_of(const Api& api,
   return sandbox;
 }
 
-/// A page of `values` (sorted by `key_of`) as the contract's list.
+enum class ListOrder : std::uint8_t { ascending, descending };
+
+/// A page of `values` (sorted by `key_of`, in that order) as the contract's list.
 template <class Values, class KeyOf, class Write>
-std::string list_json(const Values& values, const Page& page, KeyOf key_of, Write write) {
+std::string list_json(const Values& values, const Page& page, KeyOf key_of, Write write,
+                      ListOrder order = ListOrder::ascending) {
   std::string items;
   std::size_t count = 0;
   std::optional<std::string> next;
   std::string last;
   for (const auto& value : values) {
     const std::string key = key_of(value);
-    if (page.after && key <= *page.after) continue;
+    if (page.after && (order == ListOrder::ascending ? key <= *page.after : key >= *page.after)) continue;
     if (count == page.limit) {
       next = make_cursor(last);
       break;

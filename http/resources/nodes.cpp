@@ -4,6 +4,7 @@
 #include "http/json/document.hpp"
 #include "http/json/reader.hpp"
 #include "http/json/writer.hpp"
+#include "http/resources/admin_only.hpp"
 #include "http/resources/api.hpp"
 #include "http/resources/ask.hpp"
 
@@ -143,16 +144,6 @@ std::string stats_json(const Api& api, const Request& request) {
   return json.take();
 }
 
-bool admin_only(const Request& request, Responder& responder) {
-  if (request.is_admin) return true;
-  responder.send_problem({.code = ErrorCode::forbidden,
-                          .attempted = "look at the nodes",
-                          .subject = "",
-                          .reason = "this is the administrator's",
-                          .mend = "use the administrator's key"});
-  return false;
-}
-
 Error no_such_node(const Request& request) {
   return {.code = ErrorCode::node_not_found,
           .attempted = "find node",
@@ -190,13 +181,13 @@ Result<void> read_nothing(const Request& request) {
 
 template <class... Message>
 void change_at_once(Api& api, const Request& request, Responder responder, const Message&... message) {
-  if (!admin_only(request, responder)) return;
+  if (!admin_only(request, responder, "look at the nodes")) return;
   if (const auto nothing = read_nothing(request); !nothing) return responder.send_problem(nothing.error());
   change_node(api, std::move(responder), message...);
 }
 
 void drain(Api& api, const Request& request, Responder responder) {
-  if (!admin_only(request, responder)) return;
+  if (!admin_only(request, responder, "look at the nodes")) return;
   const auto deadline_sec = read_number(request, "deadline_sec", 600, kDrainMax);
   if (!deadline_sec) return responder.send_problem(deadline_sec.error());
   change_node(api, std::move(responder), cordon_atom_v, std::string(request.param("id")), true,
@@ -204,7 +195,7 @@ void drain(Api& api, const Request& request, Responder responder) {
 }
 
 void invite(Api& api, const Request& request, Responder responder) {
-  if (!admin_only(request, responder)) return;
+  if (!admin_only(request, responder, "look at the nodes")) return;
   const auto lifetime_sec = read_number(request, "lifetime_sec", 3600, kTokenMax);
   if (!lifetime_sec) return responder.send_problem(lifetime_sec.error());
   if (!api.invite)
@@ -229,7 +220,7 @@ void invite(Api& api, const Request& request, Responder responder) {
 
 void add_node_routes(Router& router, Api& api) {
   router.add(Method::get, "/api/v1/nodes", [&api](const Request& request, Responder responder) {
-    if (!admin_only(request, responder)) return;
+    if (!admin_only(request, responder, "look at the nodes")) return;
     const auto page = read_page(request);
     if (!page) return responder.send_problem(page.error());
     auto used = used_by_node(api);
@@ -238,7 +229,7 @@ void add_node_routes(Router& router, Api& api) {
                             [&](const auto& node) { return node_json(*node, used[node->node_id]); }));
   });
   router.add(Method::get, "/api/v1/nodes/{id}", [&api](const Request& request, Responder responder) {
-    if (!admin_only(request, responder)) return;
+    if (!admin_only(request, responder, "look at the nodes")) return;
     const auto node = api.boards().nodes.find(std::string(request.param("id")));
     if (!node) return responder.send_problem(no_such_node(request));
     responder.send(200, node_json(api, *node));
@@ -253,7 +244,7 @@ void add_node_routes(Router& router, Api& api) {
     change_at_once(api, request, std::move(responder), uncordon_atom_v, std::string(request.param("id")));
   });
   router.add(Method::del, "/api/v1/nodes/{id}", [&api](const Request& request, Responder responder) {
-    if (!admin_only(request, responder)) return;
+    if (!admin_only(request, responder, "look at the nodes")) return;
     ask_actor<void>(
         api, std::make_shared<Responder>(std::move(responder)), kShort, "remove node", api.plane.nodes,
         [](Responder& to) { to.send(204); }, remove_atom_v, std::string(request.param("id")));

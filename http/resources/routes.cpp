@@ -1,5 +1,6 @@
 #include "http/resources/api.hpp"
 #include "http/resources/deaths.hpp"
+#include "http/resources/metrics.hpp"
 
 namespace nanobox::http {
 
@@ -14,10 +15,12 @@ void add_routes(Router& router, Api& api) {
   add_log_route(router, api);
   add_pipeline_routes(router, api);
   add_death_routes(router, api);
+  add_actor_routes(router, api);
   add_node_routes(router, api);
   add_event_routes(router, api);
   add_audit_route(router, api);
   add_webhook_route(router, api);
+  add_metrics_route(router, api.metrics);
   add_health_routes(router, api);
   add_description_route(router, api);
 }

@@ -171,6 +171,8 @@ public:
     http::add_event_routes(router, *api_);
     http::add_audit_route(router, *api_);
     http::add_webhook_route(router, *api_);
+    http::add_actor_routes(router, *api_);
+    http::add_pipeline_routes(router, *api_);
     http::AuthRules rules;
     rules.keys = {{.name = "admin", .key = "aaaa"}, {.name = "ann", .key = "bbbb"}};
     edge_.emplace(std::move(router), http::ServerSettings{.auth = std::make_shared<http::Authenticator>(rules)});

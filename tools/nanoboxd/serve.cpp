@@ -9,11 +9,13 @@
 #include <csignal>
 #include <fstream>
 
+#include "actors/metrics_feed.hpp"
 #include "actors/node.hpp"
 #include "config/data_folder.hpp"
 #include "config/log.hpp"
 #include "http/auth.hpp"
 #include "http/resources/api.hpp"
+#include "http/resources/metrics.hpp"
 #include "http/server.hpp"
 #include "pipeline/boot/network/node_network.hpp"
 #include "pipeline/cluster/identity/join_client.hpp"
@@ -181,11 +183,18 @@ Result<void> serve_api(const LoadedSettings& loaded, http::Api& api, const Recor
   // Each part that watches requests (metrics, audit, log) adds its sink here.
   std::vector<http::ServedRequestSink> sinks;
   sinks.push_back(recording.sink());
+  std::shared_ptr<MetricsFeed> feed;
+  if (settings.metrics.enabled) {
+    feed = std::make_shared<MetricsFeed>(api.boards(), std::string(kVersion));
+    api.metrics = {feed, &feed->metrics()};
+    sinks.push_back(http::counts_requests(api.metrics));
+  }
   server_settings.served = all_of(std::move(sinks));
   http::Router router;
   http::add_routes(router, api);
   server_settings.auth = std::make_shared<const http::Authenticator>(NANOBOX_TRY(std::move(rules)));
   auto server = NANOBOX_TRY(http::Server::start(server_settings, std::move(router)));
+  if (api.metrics) http::add_server_families(*api.metrics, server);
   NANOBOX_TRY(write_address(loaded.data_folder, server.address()));
   log_info(LogComponent::daemon, {}, "listening on {}", to_string(server.address()));
   wait_for_the_end(signals);

@@ -216,6 +216,7 @@ Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared
   services->control_store = std::move(control_store);
   services->node_store = NANOBOX_TRY(NodeStore::open(loaded.data_folder / "node.db"));
   services->boards = std::make_shared<Boards>();
+  if (!settings.metrics.enabled) services->counters.reset();
 
   NANOBOX_TRY(set_up_network(settings.network, settings.cluster.overlay_iface, *services));
   if (auto driver = make_driver(loaded, services->vmm_uids, services->network != nullptr)) {

@@ -179,6 +179,43 @@ TEST_CASE("what no honest node says of itself is refused", "[cluster]") {
   CHECK(is_refused([](NodeHello& hello) { hello.capacity.vcpu_overcommit = -1; }));
 }
 
+TEST_CASE("a beat that says too much is refused", "[cluster]") {
+  NodeBeat honest;
+  honest.concerns.emplace_back().concern = "scheduler";
+  honest.usage.push_back({.owner = "ann", .template_name = "web"});
+  REQUIRE(check_word("n1", honest));
+
+  const auto is_refused = [&](auto spoil) {
+    auto beat = honest;
+    spoil(beat);
+    const auto checked = check_word("n1", beat);
+    return !checked && checked.error().code == ErrorCode::peer_untrusted;
+  };
+  CHECK(is_refused([](NodeBeat& beat) { beat.concerns.resize(1000); }));
+  CHECK(is_refused([](NodeBeat& beat) { beat.usage.resize(10'000); }));
+  CHECK(is_refused([](NodeBeat& beat) { beat.concerns[0].concern.assign(1000, 'x'); }));
+  CHECK(is_refused([](NodeBeat& beat) { beat.concerns[0].last_error.assign(100'000, 'x'); }));
+  CHECK(is_refused([](NodeBeat& beat) { beat.concerns[0].wait_us = -1; }));
+  CHECK(is_refused([](NodeBeat& beat) { beat.usage[0].template_name.assign(1000, 'x'); }));
+}
+
+TEST_CASE("a run that is larger than any is refused: thousands are kept", "[cluster]") {
+  NodeNews honest;
+  honest.runs.emplace_back().stages.emplace_back().layers.emplace_back();
+  REQUIRE(check_word("n1", honest));
+
+  const auto is_refused = [&](auto spoil) {
+    auto news = honest;
+    spoil(news.runs[0]);
+    return !check_word("n1", news);
+  };
+  CHECK(is_refused([](RunRecord& run) { run.stages.resize(1000); }));
+  CHECK(is_refused([](RunRecord& run) { run.stages[0].layers.resize(10'000); }));
+  CHECK(is_refused([](RunRecord& run) { run.stages[0].layers[0].digest.assign(1000, 'x'); }));
+  CHECK(is_refused([](RunRecord& run) { run.stages[0].detail.assign(100'000, 'x'); }));
+  CHECK(is_refused([](RunRecord& run) { run.stages[0].actor.assign(1000, 'x'); }));
+}
+
 TEST_CASE_METHOD(HostileFixture, "the door refuses a face that is none", "[cluster]") {
   const auto door = start(node_door, nodes, ProofCheck());
   const auto admitted = ask<Admission>(door, hello_atom_v, hello_of("n2"), NodeFaceActor(), std::string());
