@@ -60,3 +60,17 @@ TEST_CASE("an audit that cannot be written says so and catches up; at its end al
   }
   CHECK(trail->find({}).value().size() == 2);
 }
+
+TEST_CASE("entries that were lost are told", "[audit]") {
+  const test::StoreFolder folder;
+  const auto trail = std::make_shared<AuditTrail>(folder / "audit.db", AuditRetention{}, 1);
+  const auto ring = std::make_shared<EventRing>(10);
+  Awaited events(*ring);
+  for (int i = 0; i < 3; ++i) trail->add(entry("sandbox.exec"));
+  ActorSystemConfig config;
+  caf::actor_system system(config);
+  const auto log = system.spawn<caf::detached>(audit_log, trail, ring);
+  CHECK(events.comes("audit.failed"));
+  caf::anon_send_exit(log, caf::exit_reason::user_shutdown);
+  CHECK(ring->behind(0, {}, 1).events.at(0)->data.find(R"("lost":2)") != std::string::npos);
+}
