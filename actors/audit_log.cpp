@@ -16,11 +16,8 @@ void write_later(Self self, std::chrono::milliseconds pause) {
   if (!std::exchange(self->state.writing, true)) self->delayed_send(self, pause, record_atom_v);
 }
 
-void say(Self self, const char* type, const std::string& reason) {
-  const auto lost = self->state.trail->take_lost();
-  if (lost > 0)
-    log_error(LogComponent::events, {}, "{} entries of the audit are lost: they came faster than they could be written",
-              lost);
+void say(Self self, const char* type, const std::string& reason, std::uint64_t lost) {
+  if (lost > 0) log_error(LogComponent::events, {}, "{} entries of the audit are lost", lost);
   self->state.events->add(
       {.type = type,
        .subject = "",
@@ -41,10 +38,14 @@ void write(Self self) {
   const auto written = state.trail->write();
   if (!written && !std::exchange(state.failing, true)) {
     log_error(LogComponent::events, {}, "{}", describe(written.error()));
-    say(self, "audit.failed", describe(written.error()));
+    say(self, "audit.failed", describe(written.error()), state.trail->take_lost());
   }
   if (!written) return write_later(self, kAgain);
-  if (std::exchange(state.failing, false)) say(self, "audit.resumed", "");
+  const auto lost = state.trail->take_lost();
+  if (std::exchange(state.failing, false))
+    say(self, "audit.resumed", "", lost);
+  else if (lost > 0)
+    say(self, "audit.failed", "entries came faster than they could be written", lost);
   if (state.written >= kRetireAfter) retire(self);
 }
 

@@ -35,7 +35,8 @@ struct OpenTrail {
   }
   std::vector<std::string> actions(const AuditQuery& query) const {
     std::vector<std::string> found;
-    for (const auto& row : trail->find(query).value()) found.push_back(row.action);
+    const auto rows = trail->find(query).value();
+    for (const auto& row : rows) found.push_back(row.action);
     return found;
   }
 };
