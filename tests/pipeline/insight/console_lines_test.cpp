@@ -13,7 +13,8 @@ TEST_CASE("a short console is kept as it is, without carriage returns", "[insigh
 }
 
 TEST_CASE("a long console is cut at a line", "[insight]") {
-  CHECK(last_console_lines("first line\nsecond\nthird\n", 14) == "third\n");
+  CHECK(last_console_lines("first line\nsecond\nthird\n", 14) == "second\nthird\n");
+  CHECK(last_console_lines("first line\nsecond\nthird\n", 10) == "third\n");
   CHECK(last_console_lines("one endless line", 7) == "ss line");
 }
 
