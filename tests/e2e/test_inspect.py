@@ -7,7 +7,7 @@ from harness import BUILD, Case, until
 
 class Inspect(Case):
     def inspect(self, *args, code=0):
-        env = {**self.daemon.environment(), "NANOBOX_SERVER": f"http://{self.client.address}", "LANG": "C.UTF-8"}
+        env = {**self.daemon.environment(), "NANOBOX_SERVER": f"http://{self.client.address}", "LANG": "C.UTF-8", "COLUMNS": "150"}
         done = subprocess.run([BUILD / "bin" / "nanobox-inspect", *args], capture_output=True, text=True, timeout=60, env=env,
                               stdin=subprocess.DEVNULL)
         self.assertEqual(done.returncode, code, done)
@@ -49,5 +49,5 @@ class Inspect(Case):
         for part in ("1 running", sandbox, "boot/", "NODE"):
             self.assertIn(part, frame)
         for text in (frame, self.inspect("pipelines")):
-            self.assertLessEqual(max(map(len, text.splitlines())), 100)
+            self.assertLessEqual(max(map(len, text.splitlines())), 150)
         self.assertIn('"boot/place" -> ', self.inspect("pipelines", "--graphviz"))

@@ -60,8 +60,9 @@ std::vector<std::string> Grid::lines(Style style, std::size_t width) const {
   const auto draw = [&](const auto& text_at, const auto& ink_at) {
     std::string line;
     for (std::size_t at = 0; at < widths.size(); ++at) {
-      const auto cell =
-          columns_[at].right ? fitted_right(style, text_at(at), widths[at]) : fitted(style, text_at(at), widths[at]);
+      const auto cell = columns_[at].in_middle ? fitted_in_middle(style, text_at(at), widths[at])
+                        : columns_[at].right   ? fitted_right(style, text_at(at), widths[at])
+                                               : fitted(style, text_at(at), widths[at]);
       if (at > 0) line.append(kGap, ' ');
       const auto end = cell.find_last_not_of(' ');
       if (at + 1 == widths.size())

@@ -11,6 +11,7 @@ namespace nanobox::inspection {
 struct GridColumn {
   std::string head;
   bool right = false;             ///< numbers
+  bool in_middle = false;         ///< cut there: of ids the end tells more than the beginning
   std::size_t shrinks_to = 1000;  ///< where there is no room, it may get as narrow as this
 };
 

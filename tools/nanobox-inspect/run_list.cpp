@@ -26,9 +26,10 @@ Grid run_list(const std::vector<RunView>& runs, std::int64_t now_us, std::size_t
   const bool marks = selected < runs.size();
   std::vector<GridColumn> columns;
   if (marks) columns.push_back({.head = " "});
-  columns.push_back({.head = "RUN", .shrinks_to = 8});
-  columns.push_back({.head = "PIPELINE", .shrinks_to = 8});
-  columns.push_back({.head = "SUBJECT", .shrinks_to = 12});
+  // An id is whole where it may be copied from.
+  columns.push_back({.head = "RUN", .in_middle = true, .shrinks_to = marks ? 9U : 1000U});
+  columns.push_back({.head = "KIND"});
+  columns.push_back({.head = "SUBJECT", .in_middle = true, .shrinks_to = 9});
   columns.push_back({.head = "STATUS"});
   if (several) columns.push_back({.head = "NODE", .shrinks_to = 6});
   columns.push_back({.head = "AGE", .right = true});

@@ -70,6 +70,15 @@ std::string fitted(Style style, std::string_view text, std::size_t columns) {
   return filled(cut(style, text, columns), columns);
 }
 
+std::string fitted_in_middle(Style style, std::string_view text, std::size_t columns) {
+  const auto clean = cli::printable(text);
+  const auto all = cli::columns_of(clean);
+  if (all <= columns || columns < 3) return fitted(style, clean, columns);
+  const auto head = (columns - 1) / 2;
+  const auto before_tail = first_columns(clean, all - (columns - 1 - head)).size();
+  return std::string(first_columns(clean, head)) + (style.unicode ? "…" : "~") + clean.substr(before_tail);
+}
+
 std::string fitted_right(Style style, std::string_view text, std::size_t columns) {
   auto shown = cut(style, text, columns);
   return std::string(columns - std::min(columns, cli::columns_of(shown)), ' ') + shown;

@@ -30,6 +30,8 @@ std::string_view ink_of_status(std::string_view status);
 
 /// Exactly so many columns: filled with blanks, or cut with a mark. The text has no escape sequences.
 std::string fitted(Style style, std::string_view text, std::size_t columns);
+/// The same, cut in the middle.
+std::string fitted_in_middle(Style style, std::string_view text, std::size_t columns);
 /// The same, pushed to the right.
 std::string fitted_right(Style style, std::string_view text, std::size_t columns);
 

@@ -96,7 +96,7 @@ TEST_CASE("runs are listed, the newest first, and chosen by what is asked", "[in
   const Inspected server;
   const auto all = server.run({"runs"});
   CHECK(all.exit.exit_code == 0);
-  CHECK(line_of(all.out, "RUN") == "RUN PIPELINE SUBJECT STATUS NODE AGE TIME WHERE");
+  CHECK(line_of(all.out, "RUN") == "RUN KIND SUBJECT STATUS NODE AGE TIME WHERE");
   CHECK(all.out.find("op-0007") < all.out.find("op-0001"));
   CHECK(has(line_of(all.out, "op-0005"), "boot sb-broken failed node-a"));
   CHECK(line_of(all.out, "op-0005").ends_with("vm: vmm_failed"));

@@ -153,6 +153,8 @@ TEST_CASE("text is cut and filled by characters, never in the middle of one", "[
   CHECK(fitted(plain, "abcdef", 4) == "abc~");
   CHECK(fitted(drawn, "äöüß", 3) == "äö…");
   CHECK(fitted(plain, "a\x1b[31mb", 20).find('\x1b') == std::string::npos);
+  CHECK(fitted_in_middle(drawn, "äöüßabcd", 5) == "äö…cd");
+  CHECK(fitted_in_middle(plain, "abc", 4) == "abc ");
   CHECK(fitted_right(plain, "7", 3) == "  7");
   CHECK(fitted(plain, "abc", 0).empty());
   CHECK(visible_columns("\x1b[31mäb\x1b[0m") == 2);
