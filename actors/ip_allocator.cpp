@@ -1,10 +1,9 @@
 #include "actors/ip_allocator.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <set>
 
+#include "config/log.hpp"
 #include "pipeline/store/node_store.hpp"
 
 namespace nanobox {
@@ -50,7 +49,7 @@ Result<void> load_leases(Self self) {
   for (const auto& lease : NANOBOX_TRY(state.services->node_store->leases(kLease))) {
     const auto address = static_cast<std::uint32_t>(lease.number);
     if (auto reserved = state.pool->reserve(address); !reserved) {
-      spdlog::warn("{}", describe(reserved.error()));  // the subnet is another one now
+      log_warn(LogComponent::network, {}, "{}", describe(reserved.error()));  // the subnet is another one now
       NANOBOX_TRY(state.services->node_store->release(kLease, lease.number));
       continue;
     }
@@ -116,7 +115,8 @@ void take_parts(Self self, const std::vector<std::string>& texts, bool may_grow)
   if (!state.pool || parts.empty()) return;
   if (parts != state.pool->open()) {
     // Not given from before it is known after a restart.
-    if (auto kept = keep_parts(self, parts); !kept) return spdlog::error("{}", describe(kept.error()));
+    if (auto kept = keep_parts(self, parts); !kept)
+      return log_error(LogComponent::network, {}, "{}", describe(kept.error()));
     state.pool->set(parts);
   }
   serve_waiting(self);
@@ -128,8 +128,8 @@ IpAllocatorActor::behavior_type ip_allocator(Self self, SharedServices services)
   self->state.services = std::move(services);
   if (self->state.services->network) {
     self->state.pool.emplace(std::vector{self->state.services->address_part}, kRest);
-    if (auto loaded = load_parts(self); !loaded) spdlog::error("{}", describe(loaded.error()));
-    if (auto loaded = load_leases(self); !loaded) spdlog::error("{}", describe(loaded.error()));
+    if (auto loaded = load_parts(self); !loaded) log_error(LogComponent::network, {}, "{}", describe(loaded.error()));
+    if (auto loaded = load_leases(self); !loaded) log_error(LogComponent::network, {}, "{}", describe(loaded.error()));
   }
   return {
       [self](address_atom, const BootCall& call, const PlacedBoot& placed) -> caf::result<AddressedBoot> {

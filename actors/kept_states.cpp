@@ -1,9 +1,8 @@
 #include "actors/kept_states.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include "actors/disk_keeper.hpp"
 #include "actors/record_tables.hpp"
+#include "config/log.hpp"
 #include "pipeline/cluster/artifact/manifest.hpp"
 #include "pipeline/cluster/lineage/lineage_artifacts.hpp"
 #include "pipeline/store/record_store.hpp"
@@ -87,8 +86,9 @@ Result<Sandbox> adopt_state(Self self, const std::string& name, Sandbox known) {
   known.rootfs_path = kept->rootfs_path;
   known.expires_at.reset();
   NANOBOX_TRY(store_sandbox(self, known));
-  if (auto dropped = drop_state(self, name); !dropped) spdlog::error("{}", describe(dropped.error()));
-  spdlog::info("sandbox {}: taken over from another node, paused", known.id);
+  if (auto dropped = drop_state(self, name); !dropped)
+    log_error(LogComponent::sandbox, {{"sandbox", known.id}}, "{}", describe(dropped.error()));
+  log_info(LogComponent::sandbox, {{"sandbox", known.id}}, "taken over from another node, paused");
   return known;
 }
 

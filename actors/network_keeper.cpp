@@ -1,9 +1,9 @@
 #include "actors/network_keeper.hpp"
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 
 #include "actors/record_tables.hpp"
+#include "config/log.hpp"
 #include "pipeline/boot/network/ipv4_ranges.hpp"
 #include "pipeline/boot/vmm/proc_identity.hpp"
 #include "pipeline/cluster/group_members.hpp"
@@ -90,10 +90,12 @@ Result<void> adopt_networks(const Services& services) {
     const auto sandbox = record ? sandbox_from_record(record->value) : std::nullopt;
     if (!sandbox || !(sandbox->status == SandboxStatus::running || sandbox->status == SandboxStatus::pausing)) continue;
     if (auto adopted = adopt_one(services, *sandbox, row); !adopted)
-      spdlog::error("sandbox {} has no network any more: {}", row.sandbox_id, describe(adopted.error()));
+      log_error(LogComponent::network, {{"sandbox", row.sandbox_id}}, "it has no network any more: {}",
+                describe(adopted.error()));
   }
   const auto removed = NANOBOX_TRY(services.network->remove_leftovers());
-  if (!removed.links.empty()) spdlog::info("{} links of VMs that are gone were removed", removed.links.size());
+  if (!removed.links.empty())
+    log_info(LogComponent::network, {}, "{} links of VMs that are gone were removed", removed.links.size());
   return {};
 }
 
@@ -128,11 +130,13 @@ NetworkKeeperActor::behavior_type network_keeper(Self self, SharedServices servi
       [self](fill_atom) {
         const auto& network = self->state.services->network;
         if (!network) return;
-        if (auto filled = network->fill(kReady); !filled) spdlog::warn("{}", describe(filled.error()));
+        if (auto filled = network->fill(kReady); !filled)
+          log_warn(LogComponent::network, {}, "{}", describe(filled.error()));
       },
       [self](tick_atom) {
         const auto& network = self->state.services->network;
-        if (auto looked = network->look_after(); !looked) spdlog::warn("{}", describe(looked.error()));
+        if (auto looked = network->look_after(); !looked)
+          log_warn(LogComponent::network, {}, "{}", describe(looked.error()));
         self->send(self, fill_atom_v);
         self->delayed_send(self, kLook, tick_atom_v);
       },

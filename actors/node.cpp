@@ -1,7 +1,5 @@
 #include "actors/node.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <caf/scoped_actor.hpp>
 #include <set>
 
@@ -25,6 +23,7 @@
 #include "actors/template_registry.hpp"
 #include "actors/template_snapshot.hpp"
 #include "actors/vmm_stock.hpp"
+#include "config/log.hpp"
 #include "pipeline/store/node_store.hpp"
 #include "pipeline/store/record_store.hpp"
 #include "pipeline/warmup/rootfs/rootfs_cache.hpp"
@@ -87,12 +86,13 @@ Result<void> remove_strays(const Services& services) {
       if (auto identity = vm_identity_from_json(row.identity)) known_vms.push_back(std::move(*identity));
       continue;
     }
-    if (auto ended = end_stray(services, row.sandbox_id); !ended) spdlog::warn("{}", describe(ended.error()));
+    if (auto ended = end_stray(services, row.sandbox_id); !ended)
+      log_warn(LogComponent::node, {{"sandbox", row.sandbox_id}}, "{}", describe(ended.error()));
     NANOBOX_TRY(services.node_store->forget(row.sandbox_id));
   }
   if (services.driver)
     if (const auto removed = services.driver->remove_leftovers(known_vms); !removed)
-      spdlog::warn("{}", describe(removed.error()));
+      log_warn(LogComponent::node, {}, "{}", describe(removed.error()));
   std::error_code error;
   std::set<std::filesystem::path> known{services.sandboxes_folder / kLayersFolder,
                                         services.sandboxes_folder / kEmptyMemoryFolder};
@@ -147,13 +147,14 @@ Result<Node> start_node(caf::actor_system& system, SharedServices services) {
   node.vmm_stock = supervise<caf::detached>(system, "vmm_stock", boards, [services](caf::actor_system& on) {
     return on.spawn<caf::detached>(vmm_stock, services);
   });
+  const auto remains = std::make_shared<Board<VmRemains>>();
   // Set below, before the first message to the node agent: its successors tell it what they find.
   const auto registry = std::make_shared<SandboxRegistryActor>();
   node.node_agent = supervise<caf::detached>(system, "node_agent", boards,
-                                             [services, registry, disk_keeper = node.disk_keeper,
+                                             [services, registry, remains, disk_keeper = node.disk_keeper,
                                               stock = node.vmm_stock, first = true](caf::actor_system& on) mutable {
-                                               auto agent =
-                                                   on.spawn<caf::detached>(node_agent, services, disk_keeper, stock);
+                                               auto agent = on.spawn<caf::detached>(node_agent, services, disk_keeper,
+                                                                                    stock, remains);
                                                if (!std::exchange(first, false)) {
                                                  caf::anon_send(agent, start_atom_v, VmEndedSink(*registry));
                                                  caf::anon_send(*registry, adopt_atom_v);
@@ -173,7 +174,8 @@ Result<Node> start_node(caf::actor_system& system, SharedServices services) {
       system, "template_registry", boards, [services, node, first = true](caf::actor_system& on) mutable {
         // What its predecessor had on the way is failed: nobody answers for it any more.
         if (!std::exchange(first, false))
-          if (const auto loaded = load_templates(*services); !loaded) spdlog::error("{}", describe(loaded.error()));
+          if (const auto loaded = load_templates(*services); !loaded)
+            log_error(LogComponent::node, {}, "{}", describe(loaded.error()));
         return on.spawn<caf::detached>(template_registry, services, node.image_puller, node.layer_extractor,
                                        node.ext4_builder, node.snapshot_maker, node.run_recorder);
       });
@@ -182,13 +184,15 @@ Result<Node> start_node(caf::actor_system& system, SharedServices services) {
       [services, concerns, stock = node.vmm_stock, recorder = node.run_recorder](caf::actor_system& on) {
         return on.spawn<caf::detached>(pool_keeper, services, concerns, stock, recorder);
       });
-  node.sandboxes = supervise<caf::detached>(
-      system, "sandbox_registry", boards, [services, concerns, node, first = true](caf::actor_system& on) mutable {
-        auto sandboxes = on.spawn<caf::detached>(sandbox_registry, services, concerns, node.run_recorder,
-                                                 node.pool_keeper, node.vmm_stock, node.templates, node.snapshot_maker);
-        if (!std::exchange(first, false)) caf::anon_send(sandboxes, adopt_atom_v);
-        return sandboxes;
-      });
+  node.sandboxes =
+      supervise<caf::detached>(system, "sandbox_registry", boards,
+                               [services, concerns, node, remains, first = true](caf::actor_system& on) mutable {
+                                 auto sandboxes = on.spawn<caf::detached>(
+                                     sandbox_registry, services, concerns, node.run_recorder, node.pool_keeper,
+                                     node.vmm_stock, node.templates, node.snapshot_maker, remains);
+                                 if (!std::exchange(first, false)) caf::anon_send(sandboxes, adopt_atom_v);
+                                 return sandboxes;
+                               });
   *registry = node.sandboxes;
   caf::scoped_actor self(system);
   self->send(node.node_agent, start_atom_v, VmEndedSink(node.sandboxes));
@@ -206,7 +210,9 @@ Result<Node> start_node(caf::actor_system& system, SharedServices services) {
 void stop_node(caf::actor_system& system, Node& node, const std::string& mode) {
   {
     caf::scoped_actor self(system);
-    const auto report = [](caf::error& error) { spdlog::error("{}", describe(from_caf(error, "stop the node"))); };
+    const auto report = [](caf::error& error) {
+      log_error(LogComponent::node, {}, "{}", describe(from_caf(error, "stop the node")));
+    };
     self->request(node.templates, kDrainDeadline, drain_atom_v).receive([] {}, report);
     self->request(node.sandboxes, kDrainDeadline, drain_atom_v, mode).receive([] {}, report);
     self->request(node.snapshot_maker, kDrainDeadline, drain_atom_v).receive([] {}, report);

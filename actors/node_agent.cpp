@@ -1,13 +1,12 @@
 #include "actors/node_agent.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 
 #include "actors/disk_keeper.hpp"
 #include "actors/job.hpp"
 #include "actors/stray_vm.hpp"
 #include "actors/vm_supervisor.hpp"
+#include "config/log.hpp"
 #include "pipeline/boot/network/node_network.hpp"
 #include "pipeline/store/node_store.hpp"
 
@@ -30,7 +29,7 @@ VmSupervisorActor supervisor_of(Self self, const std::string& sandbox_id) {
   const auto found = self->state.supervisors.find(sandbox_id);
   if (found != self->state.supervisors.end()) return found->second;
   auto supervisor = self->spawn(vm_supervisor, self->state.services, VmEndedSink(NodeAgentActor(self)),
-                                self->state.stock, sandbox_id);
+                                self->state.stock, self->state.remains, sandbox_id);
   self->monitor(supervisor);
   self->state.supervisors.emplace(sandbox_id, supervisor);
   return supervisor;
@@ -107,7 +106,8 @@ void end_vm(Self self, const std::string& sandbox_id, Next next) {
               next();
             },
             [self, sandbox_id, supervisor, next](caf::error& error) mutable {
-              spdlog::error("{}", describe(from_caf(error, "end the VM of " + sandbox_id)));
+              log_error(LogComponent::vm, {{"sandbox", sandbox_id}}, "{}",
+                        describe(from_caf(error, "end the VM of " + sandbox_id)));
               self->state.supervisors.erase(sandbox_id);
               self->send_exit(supervisor, caf::exit_reason::user_shutdown);
               next();
@@ -127,7 +127,8 @@ void supervisor_died(Self self, const caf::down_msg& down) {
   if (found == supervisors.end()) return;
   const auto sandbox_id = found->first;
   supervisors.erase(found);
-  spdlog::error("the supervisor of {} died: {}", sandbox_id, self->system().render(down.reason));
+  log_error(LogComponent::vm, {{"sandbox", sandbox_id}}, "the supervisor of {} died: {}", sandbox_id,
+            self->system().render(down.reason));
   if (self->state.registry)
     self->send(self->state.registry, ended_atom_v, sandbox_id, "the actor that watches its VM died");
 }
@@ -135,7 +136,8 @@ void supervisor_died(Self self, const caf::down_msg& down) {
 }  // namespace
 
 NodeAgentActor::behavior_type node_agent(Self self, SharedServices services, DiskKeeperActor disk_keeper,
-                                         VmmStockActor stock) {
+                                         VmmStockActor stock, VmRemainsBoard remains) {
+  self->state.remains = std::move(remains);
   self->state.stock = std::move(stock);
   self->state.services = std::move(services);
   self->state.disk_keeper = std::move(disk_keeper);

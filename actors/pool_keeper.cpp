@@ -1,7 +1,5 @@
 #include "actors/pool_keeper.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 
 #include "actors/boot_run.hpp"
@@ -9,6 +7,7 @@
 #include "actors/template_snapshot.hpp"
 #include "actors/vmm_stock.hpp"
 #include "config/id.hpp"
+#include "config/log.hpp"
 
 namespace nanobox {
 
@@ -67,7 +66,7 @@ void dismiss(
   self->request(self->state.concerns.node_agent, kEndDeadline, end_atom_v, id)
       .then([over] { over(); },
             [over](caf::error& error) {
-              spdlog::error("{}", describe(from_caf(error, "end a pool's VM")));
+              log_error(LogComponent::pool, {}, "{}", describe(from_caf(error, "end a pool's VM")));
               over();
             });
 }
@@ -183,7 +182,7 @@ void drop_member(Self self, const std::string& id, const std::string& why) {
   auto* pool = pool_with(self, id);
   if (pool == nullptr) return;
   if (std::erase_if(pool->ready, [&](const auto& member) { return member.id == id; }) == 0) return;
-  spdlog::info("pool of {}: a VM goes: {}", pool->key, why);
+  log_info(LogComponent::pool, {}, "pool of {}: a VM goes: {}", pool->key, why);
   dismiss(self, id);
   fill(self, *pool);
 }
@@ -215,7 +214,7 @@ void member_ready(Self self, const RunRecord& run, const Sandbox& vm) {
     const auto wait = refill_back_off(pool->failures++);
     pool->not_before = Clock::now() + wait;
     pool->problem = run.error ? describe(*run.error) : "a VM did not start";
-    spdlog::warn("pool of {}: {}", pool->key, pool->problem);
+    log_warn(LogComponent::pool, {}, "pool of {}: {}", pool->key, pool->problem);
     // A snapshot that does not restore is no reason to have no pool: the next one is made without it.
     if (run.error && run.error->code == ErrorCode::snapshot_invalid)
       state.services->snapshots->drop(vm.lineage.snapshot);
@@ -265,7 +264,8 @@ void give(Self self, const BootRequest& request, caf::typed_response_promise<San
             promise.deliver(std::move(sandbox));
           },
           [self, promise, request, taken](caf::error& error) {
-            spdlog::warn("{}", describe(from_caf(error, "take a pool's VM")));
+            log_warn(LogComponent::pool, {{"sandbox", request.sandbox.id}}, "{}",
+                     describe(from_caf(error, "take a pool's VM")));
             // It may be half renamed: both names go, before anything of the sandbox' is made again.
             dismiss(self, request.sandbox.id, [self, promise, request, taken] {
               dismiss(self, taken.id, [self, promise, request] { give(self, request, promise); });

@@ -34,7 +34,8 @@ void children_over(Self self, const std::string& turn, RunRecord run, Children& 
     for (const auto& child : children.forked.children)
       if (!self->state.removing.contains(child.id)) {
         self->state.removing[child.id];
-        end_sandbox(self, child.id);
+        end_sandbox(self, child.id, DeathCause::failed,
+                    "another child of its fork failed: " + children.failure->reason);
       }
     promise.deliver(to_caf(*children.failure));
   } else {

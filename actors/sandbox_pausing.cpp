@@ -1,5 +1,3 @@
-#include <spdlog/spdlog.h>
-
 #include "actors/disk_keeper.hpp"
 #include "actors/job.hpp"
 #include "actors/sandbox_saving.hpp"
@@ -7,6 +5,7 @@
 #include "actors/template_snapshot.hpp"
 #include "actors/vmm_stock.hpp"
 #include "config/id.hpp"
+#include "config/log.hpp"
 
 namespace nanobox {
 
@@ -33,7 +32,8 @@ void pause_failed(Self self, const std::string& id, RunRecord run, const Error& 
     mend_lineage(*state.services, back);
     if (back.expires_at && *back.expires_at <= wall_now() && back.on_timeout == "pause")
       back.expires_at = wall_now() + kPauseAgain;
-    if (auto stored = store_sandbox(self, back); !stored) spdlog::error("{}", describe(stored.error()));
+    if (auto stored = store_sandbox(self, back); !stored)
+      log_error(LogComponent::sandbox, {{"sandbox", id}}, "{}", describe(stored.error()));
     if (const auto died = state.died_saving.find(id); died != state.died_saving.end()) vm_ended(self, id, died->second);
   }
   state.died_saving.erase(id);
@@ -81,6 +81,7 @@ void pause_saved(Self self, const std::string& id, RunRecord run, const Saved& s
   }
   state.died_saving.erase(id);
   auto over = [self, id, run, paused, promise, from = saved.state]() mutable {
+    keep_remains(self, paused);
     keep_vmm_for(self, paused, from);
     release_place(self->state.concerns, id);
     end_run(self, run, std::nullopt);
@@ -92,7 +93,7 @@ void pause_saved(Self self, const std::string& id, RunRecord run, const Saved& s
   self->request(state.concerns.node_agent, kEndDeadline, end_atom_v, id)
       .then([over]() mutable { over(); },
             [over](caf::error& error) mutable {
-              spdlog::error("{}", describe(from_caf(error, "end the VM of a paused sandbox")));
+              log_error(LogComponent::sandbox, {}, "{}", describe(from_caf(error, "end the VM of a paused sandbox")));
               over();
             });
 }
@@ -165,7 +166,8 @@ Result<bool> prepare(const Services& services, Awakening& awakening) {
 void resume_failed(Self self, Sandbox paused, const Error& error, SandboxPromise promise) {
   const auto now = self->state.services->boards->sandboxes.find(paused.id);
   if (now && now->status == SandboxStatus::resuming && !self->state.removing.contains(paused.id))
-    if (auto stored = store_sandbox(self, paused); !stored) spdlog::error("{}", describe(stored.error()));
+    if (auto stored = store_sandbox(self, paused); !stored)
+      log_error(LogComponent::sandbox, {{"sandbox", paused.id}}, "{}", describe(stored.error()));
   promise.deliver(to_caf(error));
 }
 
@@ -191,7 +193,8 @@ void resume_prepared(Self self, const Awakening& awakening, const Sandbox& pause
     if (!booted) return resume_failed(self, paused, booted.error(), promise);
     booted->restore_time_ms = booted->boot_time_ms;
     booted->boot_time_ms = paused.boot_time_ms;
-    if (auto stored = store_sandbox(self, *booted); !stored) spdlog::error("{}", describe(stored.error()));
+    if (auto stored = store_sandbox(self, *booted); !stored)
+      log_error(LogComponent::sandbox, {{"sandbox", booted->id}}, "{}", describe(stored.error()));
     promise.deliver(std::move(*booted));
   });
 }

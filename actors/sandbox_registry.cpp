@@ -1,7 +1,5 @@
 #include "actors/sandbox_registry.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 
 #include "actors/boot_run.hpp"
@@ -13,6 +11,7 @@
 #include "actors/state_age.hpp"
 #include "actors/template_snapshot.hpp"
 #include "actors/vmm_stock.hpp"
+#include "config/log.hpp"
 #include "pipeline/store/record_store.hpp"
 
 namespace nanobox {
@@ -24,6 +23,10 @@ constexpr std::chrono::hours kFailedKept{1};
 constexpr std::chrono::seconds kEndDeadline{60};
 constexpr std::chrono::minutes kPoolDeadline{2};
 constexpr std::chrono::milliseconds kEndAgain{500};
+constexpr std::chrono::minutes kDeathsAgain{1};
+constexpr const char* kDeleted = "it was deleted";
+constexpr const char* kCancelled = "whoever asked for it was gone before it was made";
+constexpr const char* kShutdown = "its daemon stopped, which ends its sandboxes";
 /// So many empty VMMs wait for a template that somebody uses.
 constexpr std::uint32_t kStockOfUsed = 2;
 
@@ -37,15 +40,96 @@ void end_and_release(
             next();
           },
           [id, next](caf::error& error) {
-            spdlog::error("{}", describe(from_caf(error, "end the VM of " + id)));
+            log_error(LogComponent::sandbox, {{"sandbox", id}}, "{}", describe(from_caf(error, "end the VM of " + id)));
             next();
           });
 }
 
-void forget(Self self, const std::string& id) {
-  if (auto gone = delete_record(*self->state.services->control_store, kSandboxKind, id); !gone)
-    spdlog::error("{}", describe(gone.error()));
-  self->state.services->boards->sandboxes.erase(id);
+/// The sandbox' record goes; with it comes that of its death, where it has one.
+void forget(Self self, const std::string& id, const std::optional<SandboxDeath>& death = {}) {
+  auto& state = self->state;
+  std::vector<RecordChange> changes{
+      {.kind = std::string(kSandboxKind), .key = id, .expect = {}, .owner = {}, .value = {}}};
+  const bool is_news = death && state.deaths->is_news(*death);
+  if (is_news) changes.push_back(state.deaths->change_for(*death));
+  if (auto gone = state.services->control_store->commit(changes); !gone)
+    log_error(LogComponent::sandbox, {}, "{}", describe(gone.error()));
+  if (is_news) {
+    state.deaths->show(*death);  // before it goes: it is always known where it is
+    look_again_at(self, death->ended_at + kDeathKept);
+  }
+  state.services->boards->sandboxes.erase(id);
+  state.remains->erase(id);
+  state.rested.erase(id);
+}
+
+/// What its VM left, once.
+std::optional<VmRemains> take_remains(Self self, const std::string& id) {
+  const auto found = self->state.remains->find(id);
+  if (!found) return std::nullopt;
+  self->state.remains->erase(id);
+  return *found;
+}
+
+/// With what its VMs before its pauses had taken.
+std::optional<VmSpent> spent_in_all(Self self, const std::string& id, const std::optional<VmSpent>& spent) {
+  const auto before = self->state.rested.find(id);
+  if (before == self->state.rested.end()) return spent;
+  return together(before->second, spent.value_or(VmSpent{}));
+}
+
+SandboxUsage usage_of(const SandboxDeath& death, const VmSpent& spent, std::uint64_t disk_bytes) {
+  return {.wall_ms = (death.ended_at - death.created_at) / std::chrono::milliseconds(1),
+          .cpu_ms = spent.cpu_us / 1000,
+          .memory_peak_bytes = spent.memory_peak_bytes,
+          .disk_bytes = disk_bytes};
+}
+
+/// The record of one that ends now; of a paused one with all that is known.
+SandboxDeath death_of(Self self, const Sandbox& sandbox, DeathCause cause, std::string reason) {
+  SandboxDeath death{.id = sandbox.id,
+                     .owner = sandbox.owner,
+                     .template_name = sandbox.template_name,
+                     .node_id = self->state.services->node_id,
+                     .cause = cause,
+                     .reason = std::move(reason),
+                     .boot_path = sandbox.boot_path,
+                     .resources = sandbox.resources,
+                     .created_at = sandbox.created_at,
+                     .ended_at = wall_now(),
+                     .console = {},
+                     .usage = {}};
+  if (sandbox.status != SandboxStatus::paused) return death;
+  auto remains = read_remains(sandbox.lineage.paused_state);
+  death.console = std::move(remains.console);
+  if (remains.spent && !sandbox.lineage.disk_layers.empty())
+    death.usage = usage_of(death, *remains.spent, disk_bytes_of(sandbox.lineage.disk_layers.back()));
+  return death;
+}
+
+/// Completed by what its VM left.
+SandboxDeath with_remains(Self self, SandboxDeath death, WallTime ended_at) {
+  death.ended_at = ended_at;
+  auto remains = take_remains(self, death.id);
+  if (!remains || death.usage) return death;
+  death.console = std::move(remains->console);
+  if (const auto spent = spent_in_all(self, death.id, remains->spent))
+    death.usage = usage_of(death, *spent, remains->disk_bytes);
+  return death;
+}
+
+void note_death(Self self, const SandboxDeath& death) {
+  auto& deaths = *self->state.deaths;
+  if (!deaths.is_news(death)) return;
+  if (auto stored = self->state.services->control_store->commit({deaths.change_for(death)}); !stored)
+    log_error(LogComponent::sandbox, {}, "{}", describe(stored.error()));
+  deaths.show(death);
+  look_again_at(self, death.ended_at + kDeathKept);
+}
+
+/// The supervisor's words for people end with the console, which a record has apart.
+std::string without_console(const std::string& reason) {
+  return reason.substr(0, reason.find("; the console's last lines:\n"));
 }
 
 /// Fills in what the template decides. @errors why no sandbox of it can be made now
@@ -128,7 +212,9 @@ void boot(Self self, BootRequest request, SandboxPromise promise) {
       error.code = ErrorCode::boot_path_unavailable;
       return deliver_result<Sandbox>(promise, fail(error));
     }
-    if (taken.error().code == ErrorCode::snapshot_invalid) spdlog::warn("{}", describe(taken.error()));
+    if (taken.error().code == ErrorCode::snapshot_invalid)
+      log_warn(LogComponent::sandbox, {{"sandbox", cold.sandbox.id}, {"template", (*entry)->name}}, "{}",
+               describe(taken.error()));
     if (taken.error().code != ErrorCode::boot_path_unavailable || (*entry)->snapshot_key.empty())
       return boot_cold(self, std::move(cold), promise);
     Template wished = **entry;
@@ -149,8 +235,8 @@ void boot(Self self, BootRequest request, SandboxPromise promise) {
                const bool again =
                    way == BootWay::automatic && self->state.drain_mode.empty() && is_of_the_state(booted.error().code);
                if (!again) return deliver_result(promise, std::move(booted));
-               spdlog::warn("sandbox {} boots cold, for its snapshot did not: {}", cold.sandbox.id,
-                            describe(booted.error()));
+               log_warn(LogComponent::sandbox, {{"sandbox", cold.sandbox.id}},
+                        "boots cold, for its snapshot did not: {}", describe(booted.error()));
                boot_cold(self, std::move(cold), promise);
              });
 }
@@ -161,11 +247,12 @@ void taken_from_pool(Self self, Sandbox sandbox, SandboxPromise promise) {
   if (auto taking = state.taking.extract(sandbox.id); !taking.empty() && taking.mapped().cancelled) {
     promise.deliver(to_caf(was_cancelled(sandbox.id)));
     state.removing[sandbox.id] = std::move(taking.mapped().removers);
-    return end_sandbox(self, sandbox.id);
+    return end_sandbox(self, sandbox.id, DeathCause::asked, kCancelled);
   }
   sandbox.status = SandboxStatus::running;
   sandbox.expires_at = wall_now() + std::chrono::seconds(sandbox.timeout_sec);
-  if (auto stored = store_sandbox(self, sandbox); !stored) spdlog::error("{}", describe(stored.error()));
+  if (auto stored = store_sandbox(self, sandbox); !stored)
+    log_error(LogComponent::sandbox, {{"sandbox", sandbox.id}}, "{}", describe(stored.error()));
   look_again_at(self, *sandbox.expires_at);
   const auto stages = BootPipeline::describe();
   auto run = make_run("boot", sandbox.id, sandbox.owner, state.services->node_id, {stages.begin(), stages.end()});
@@ -177,7 +264,7 @@ void taken_from_pool(Self self, Sandbox sandbox, SandboxPromise promise) {
   promise.deliver(sandbox);
   if (state.drain_mode == "destroy" && !state.removing.contains(sandbox.id)) {
     state.removing[sandbox.id];
-    end_sandbox(self, sandbox.id);
+    end_sandbox(self, sandbox.id, DeathCause::shutdown, kShutdown);
   }
 }
 
@@ -230,7 +317,8 @@ caf::result<Sandbox> create(Self self, BootRequest request) {
 void rest_again(Self self, Sandbox resuming) {
   resuming.status = SandboxStatus::paused;
   resuming.generation -= 1;
-  if (auto stored = store_sandbox(self, resuming); !stored) spdlog::error("{}", describe(stored.error()));
+  if (auto stored = store_sandbox(self, resuming); !stored)
+    log_error(LogComponent::sandbox, {{"sandbox", resuming.id}}, "{}", describe(stored.error()));
 }
 
 void boot_over(Self self, const RunRecord& run, Sandbox sandbox) {
@@ -250,7 +338,7 @@ void boot_over(Self self, const RunRecord& run, Sandbox sandbox) {
     booting.done(fail(error));
     if (booting.resumes && !booting.removers.empty()) {
       state.removing[run.subject] = std::move(booting.removers);
-      end_sandbox(self, run.subject);
+      end_sandbox(self, run.subject, DeathCause::asked, kDeleted);
     } else {
       for (auto& remover : booting.removers) deliver_done(remover);
     }
@@ -258,14 +346,18 @@ void boot_over(Self self, const RunRecord& run, Sandbox sandbox) {
   } else {
     sandbox.status = SandboxStatus::running;
     sandbox.expires_at = wall_now() + std::chrono::seconds(sandbox.timeout_sec);
-    if (auto stored = store_sandbox(self, sandbox); !stored) spdlog::error("{}", describe(stored.error()));
+    if (auto stored = store_sandbox(self, sandbox); !stored)
+      log_error(LogComponent::sandbox, {{"sandbox", sandbox.id}, {"run", run.id}}, "{}", describe(stored.error()));
     look_again_at(self, *sandbox.expires_at);
     const auto id = sandbox.id;
     booting.done(std::move(sandbox));
     if (!booting.removers.empty() || state.drain_mode == "destroy") {
       auto& removers = state.removing[id];
       removers.insert(removers.end(), booting.removers.begin(), booting.removers.end());
-      end_sandbox(self, id);
+      if (removers.empty())
+        end_sandbox(self, id, DeathCause::shutdown, kShutdown);
+      else
+        end_sandbox(self, id, DeathCause::asked, kDeleted);
     }
   }
   end_draining(self);
@@ -300,7 +392,10 @@ void run_died(Self self, const caf::down_msg& down) {
   booting.done(fail(error));
   if (booting.resumes && booting.removers.empty()) return;
   state.removing[id] = std::move(booting.removers);
-  end_sandbox(self, id);
+  if (state.removing[id].empty())
+    end_sandbox(self, id, DeathCause::failed, error.reason);
+  else
+    end_sandbox(self, id, DeathCause::asked, kDeleted);
 }
 
 caf::result<void> remove(Self self, const std::string& id) {
@@ -321,7 +416,7 @@ caf::result<void> remove(Self self, const std::string& id) {
   }
   auto& waiting = state.removing[id];
   waiting.push_back(promise);
-  if (waiting.size() == 1) end_sandbox(self, id);
+  if (waiting.size() == 1) end_sandbox(self, id, DeathCause::asked, kDeleted);
   return promise;
 }
 
@@ -383,13 +478,19 @@ void expire(Self self) {
     if (!(expired || old) || self->state.removing.contains(sandbox->id)) continue;
     if (expired && sandbox->on_timeout == "pause") {
       if (self->state.saving.contains(sandbox->id)) continue;  // looked at again when that is over
-      spdlog::info("sandbox {}: its time is over, it is paused", sandbox->id);
+      log_info(LogComponent::sandbox, {{"sandbox", sandbox->id}}, "its time is over, it is paused");
       pause_expired(self, sandbox->id);
       continue;
     }
-    spdlog::info("sandbox {}: {}", sandbox->id, expired ? "its time is over" : "failed an hour ago");
+    log_info(LogComponent::sandbox, {{"sandbox", sandbox->id}}, "{}",
+             expired ? "its time is over" : "failed an hour ago");
     self->state.removing[sandbox->id];
-    end_sandbox(self, sandbox->id);
+    end_sandbox(self, sandbox->id, DeathCause::expired,
+                "nobody kept it alive for " + std::to_string(sandbox->timeout_sec) + " s");
+  }
+  if (auto expired = self->state.deaths->expire(now); !expired) {
+    log_error(LogComponent::sandbox, {}, "{}", describe(expired.error()));
+    look_again_at(self, now + kDeathsAgain);
   }
 }
 
@@ -401,8 +502,9 @@ void pause_to_drain(Self self, const std::string& id) {
   };
   self->request(SandboxRegistryActor(self), kPoolDeadline, pause_atom_v, id)
       .then([over](const Sandbox&) { over(); },
-            [over](caf::error& error) {
-              spdlog::error("{}", describe(from_caf(error, "pause a sandbox at the end")));
+            [over, id](caf::error& error) {
+              log_error(LogComponent::sandbox, {{"sandbox", id}}, "{}",
+                        describe(from_caf(error, "pause a sandbox at the end")));
               over();
             });
 }
@@ -411,6 +513,8 @@ caf::result<void> adopt(Self self) {
   auto& state = self->state;
   auto records = all_records(*state.services->control_store, kSandboxKind);
   if (!records) return to_caf(records.error());
+  if (auto loaded = state.deaths->load(); !loaded) log_error(LogComponent::sandbox, {}, "{}", describe(loaded.error()));
+  for (const auto& death : state.services->boards->deaths.all()) look_again_at(self, death->ended_at + kDeathKept);
   auto promise = self->make_response_promise<void>();
   auto pending = std::make_shared<std::size_t>(1);
   auto one_done = [self, promise, pending]() mutable {
@@ -423,17 +527,19 @@ caf::result<void> adopt(Self self) {
     if (!sandbox || state.booting.contains(sandbox->id) || state.removing.contains(sandbox->id)) continue;
     ++*pending;
     state.services->boards->sandboxes.publish(sandbox->id, *sandbox);
+    if (const auto rested = read_remains(sandbox->lineage.paused_state).spent) state.rested[sandbox->id] = *rested;
     const bool was_pausing = sandbox->status == SandboxStatus::pausing;
     if (sandbox->status == SandboxStatus::resuming || sandbox->status == SandboxStatus::paused) {
       // Its state is as it was: what a VM did since, or one that was about to be ended, is forgotten.
       sandbox->status = SandboxStatus::paused;
-      if (auto stored = store_sandbox(self, *sandbox); !stored) spdlog::error("{}", describe(stored.error()));
+      if (auto stored = store_sandbox(self, *sandbox); !stored)
+        log_error(LogComponent::sandbox, {{"sandbox", sandbox->id}}, "{}", describe(stored.error()));
       end_and_release(self, sandbox->id, one_done);
     } else if (sandbox->status == SandboxStatus::running || was_pausing) {
       self->request(state.concerns.node_agent, kEndDeadline, adopt_atom_v, *sandbox)
           .then(
               [self, sandbox = *sandbox, was_pausing, one_done]() mutable {
-                spdlog::info("sandbox {}: adopted", sandbox.id);
+                log_info(LogComponent::sandbox, {{"sandbox", sandbox.id}}, "adopted");
                 const auto layers = sandbox.lineage.disk_layers.size();
                 mend_lineage(*self->state.services, sandbox);
                 if (was_pausing) {
@@ -442,7 +548,7 @@ caf::result<void> adopt(Self self) {
                 }
                 if (was_pausing || layers != sandbox.lineage.disk_layers.size())
                   if (auto stored = store_sandbox(self, sandbox); !stored)
-                    spdlog::error("{}", describe(stored.error()));
+                    log_error(LogComponent::sandbox, {{"sandbox", sandbox.id}}, "{}", describe(stored.error()));
                 self->send(self->state.concerns.scheduler, adopt_atom_v, sandbox);
                 if (sandbox.expires_at) look_again_at(self, *sandbox.expires_at);
                 one_done();
@@ -450,7 +556,7 @@ caf::result<void> adopt(Self self) {
               [self, sandbox = *sandbox, was_pausing, one_done](caf::error& error) mutable {
                 if (was_pausing && finish_pause(*self->state.services, sandbox)) {
                   if (auto stored = store_sandbox(self, sandbox); !stored)
-                    spdlog::error("{}", describe(stored.error()));
+                    log_error(LogComponent::sandbox, {{"sandbox", sandbox.id}}, "{}", describe(stored.error()));
                   end_and_release(self, sandbox.id);
                 } else {
                   vm_ended(self, sandbox.id, describe(from_caf(error, "adopt the sandbox's VM")));
@@ -459,6 +565,10 @@ caf::result<void> adopt(Self self) {
               });
     } else if (sandbox->status == SandboxStatus::failed) {
       look_again_at(self, sandbox->failed_at.value_or(wall_now()) + kFailedKept);
+      if (!state.services->boards->deaths.find(sandbox->id))
+        note_death(self,
+                   with_remains(self, death_of(self, *sandbox, DeathCause::failed, without_console(sandbox->reason)),
+                                sandbox->failed_at.value_or(wall_now())));
       end_and_release(self, sandbox->id, one_done);  // which the former daemon may have had no time for
     } else {
       // Half made or half ended when the former daemon went.
@@ -500,13 +610,24 @@ void vm_ended(Self self, const std::string& id, const std::string& reason) {
   failed.status = SandboxStatus::failed;
   failed.reason = reason;
   failed.failed_at = wall_now();
+  const auto left = state.remains->find(id);
+  const bool by_itself = left && left->cause;
+  note_death(self, with_remains(self,
+                                death_of(self, *sandbox, by_itself ? *left->cause : DeathCause::failed,
+                                         by_itself ? left->reason : without_console(reason)),
+                                *failed.failed_at));
   failed.expires_at.reset();
   failed.lineage.paused_state.clear();
-  spdlog::warn("sandbox {} failed: {}", id, reason);
-  if (auto stored = store_sandbox(self, failed); !stored) spdlog::error("{}", describe(stored.error()));
+  log_warn(LogComponent::sandbox, {{"sandbox", id}}, "failed: {}", reason);
+  if (auto stored = store_sandbox(self, failed); !stored)
+    log_error(LogComponent::sandbox, {{"sandbox", id}}, "{}", describe(stored.error()));
   look_again_at(self, *failed.failed_at + kFailedKept);
   caf::anon_send(state.concerns.scheduler, undo_atom_v, id);
-  end_and_release(self, id);
+  // What was given up while it ran leaves its remains only now.
+  end_and_release(self, id, [self, id] {
+    if (const auto death = self->state.services->boards->deaths.find(id); death && !death->usage)
+      note_death(self, with_remains(self, *death, death->ended_at));
+  });
 }
 
 Error sandbox_missing(const std::string& id) {
@@ -538,17 +659,17 @@ void end_draining(Self self) {
   for (auto& promise : std::exchange(state.draining, {})) deliver_done(promise);
 }
 
-void end_sandbox(Self self, const std::string& id) {
-  auto& boards = *self->state.services->boards;
-  if (const auto sandbox = boards.sandboxes.find(id)) {
-    Sandbox stopping = *sandbox;
-    stopping.status = SandboxStatus::stopping;
-    if (auto stored = store_sandbox(self, stopping); !stored) spdlog::error("{}", describe(stored.error()));
-  }
+namespace {
+
+/// Of a sandbox that is on its way out; once more where its VM did not end the first time.
+void end_again(Self self, const std::string& id) {
   const auto over = [self, id] {
     auto& state = self->state;
     release_place(state.concerns, id);
-    forget(self, id);
+    std::optional<SandboxDeath> death;
+    if (auto dying = state.dying.extract(id); !dying.empty())
+      death = with_remains(self, std::move(dying.mapped()), wall_now());
+    forget(self, id, death);
     for (auto& promise : state.removing[id]) deliver_done(promise);
     state.removing.erase(id);
     collect_layers(self);
@@ -558,7 +679,7 @@ void end_sandbox(Self self, const std::string& id) {
       .then([over] { over(); },
             [self, over, id](caf::error& failed) {
               const auto error = from_caf(failed, "end sandbox " + id);
-              spdlog::error("{}", describe(error));
+              log_error(LogComponent::sandbox, {{"sandbox", id}}, "{}", describe(error));
               if (error.transient)
                 self->delayed_send(self, kEndAgain, end_atom_v, id);
               else
@@ -566,10 +687,36 @@ void end_sandbox(Self self, const std::string& id) {
             });
 }
 
+}  // namespace
+
+void end_sandbox(Self self, const std::string& id, DeathCause cause, std::string reason) {
+  auto& boards = *self->state.services->boards;
+  if (const auto sandbox = boards.sandboxes.find(id)) {
+    if (sandbox->status != SandboxStatus::creating)
+      self->state.dying.try_emplace(id, death_of(self, *sandbox, cause, std::move(reason)));
+    Sandbox stopping = *sandbox;
+    stopping.status = SandboxStatus::stopping;
+    if (auto stored = store_sandbox(self, stopping); !stored)
+      log_error(LogComponent::sandbox, {}, "{}", describe(stored.error()));
+  }
+  end_again(self, id);
+}
+
+void keep_remains(Self self, const Sandbox& paused) {
+  auto remains = take_remains(self, paused.id);
+  if (!remains) return;
+  remains->spent = spent_in_all(self, paused.id, remains->spent);
+  if (remains->spent) self->state.rested[paused.id] = *remains->spent;
+  if (auto kept = write_remains(paused.lineage.paused_state, *remains); !kept)
+    log_warn(LogComponent::sandbox, {}, "{}", describe(kept.error()));
+}
+
 SandboxRegistryActor::behavior_type sandbox_registry(Self self, SharedServices services, BootConcerns concerns,
                                                      RunRecorderActor recorder, PoolKeeperActor pool,
                                                      VmmStockActor stock, TemplateRegistryActor templates,
-                                                     SnapshotMakerActor snapshots) {
+                                                     SnapshotMakerActor snapshots, VmRemainsBoard remains) {
+  self->state.deaths.emplace(services->control_store, kDeathKind, services->boards->deaths);
+  self->state.remains = std::move(remains);
   self->state.snapshots = std::move(snapshots);
   self->state.pool = std::move(pool);
   self->state.stock = std::move(stock);
@@ -609,7 +756,7 @@ SandboxRegistryActor::behavior_type sandbox_registry(Self self, SharedServices s
       [self](ended_atom, const RunRecord& run, const Sandbox& sandbox) { boot_over(self, run, sandbox); },
       [self](ended_atom, const std::string& id, const std::string& reason) { vm_ended(self, id, reason); },
       [self](tick_atom) { expire(self); },
-      [self](end_atom, const std::string& id) { end_sandbox(self, id); },
+      [self](end_atom, const std::string& id) { end_again(self, id); },
       [self](adopt_atom) { return adopt(self); },
       [self](drain_atom, const std::string& mode) -> caf::result<void> {
         auto& state = self->state;
@@ -619,7 +766,7 @@ SandboxRegistryActor::behavior_type sandbox_registry(Self self, SharedServices s
           for (const auto& sandbox : state.services->boards->sandboxes.all())
             if (!state.booting.contains(sandbox->id) && !state.removing.contains(sandbox->id)) {
               state.removing[sandbox->id];
-              end_sandbox(self, sandbox->id);
+              end_sandbox(self, sandbox->id, DeathCause::shutdown, kShutdown);
             }
         if (mode == "pause")
           for (const auto& sandbox : state.services->boards->sandboxes.all())

@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "actors/concerns.hpp"
+#include "actors/death_book.hpp"
 #include "actors/services.hpp"
 #include "actors/stage_routes.hpp"
+#include "actors/vm_remains.hpp"
 
 namespace nanobox {
 
@@ -40,6 +42,10 @@ struct SandboxRegistryState {
   std::map<std::string, std::vector<caf::typed_response_promise<void>>> removing;
   /// Sandboxes that are being saved, and what is to be done with each of them afterwards, in order.
   std::map<std::string, std::deque<std::function<void()>>> saving;
+  std::optional<DeathBook> deaths;
+  VmRemainsBoard remains;
+  std::map<std::string, VmSpent> rested;           ///< what VMs before their last pause had taken
+  std::map<std::string, SandboxDeath> dying;       ///< why those are ended that are on their way
   std::map<std::string, std::string> died_saving;  ///< whose VM ended while it was being paused: why
   std::set<std::filesystem::path> half_saved;      ///< folders that no record names yet
   std::vector<caf::typed_response_promise<void>> draining;
@@ -50,9 +56,11 @@ struct SandboxRegistryState {
 using SandboxRegistrySelf = SandboxRegistryActor::stateful_pointer<SandboxRegistryState>;
 
 /// @param templates, pool, stock  asked for what sandboxes come from
+/// @param remains  what their VMs left when they ended
 SandboxRegistryActor::behavior_type sandbox_registry(SandboxRegistrySelf self, SharedServices services,
                                                      BootConcerns concerns, RunRecorderActor recorder,
                                                      PoolKeeperActor pool, VmmStockActor stock,
-                                                     TemplateRegistryActor templates, SnapshotMakerActor snapshots);
+                                                     TemplateRegistryActor templates, SnapshotMakerActor snapshots,
+                                                     VmRemainsBoard remains);
 
 }  // namespace nanobox

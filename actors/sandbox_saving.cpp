@@ -1,12 +1,11 @@
 #include "actors/sandbox_saving.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 
 #include "actors/disk_keeper.hpp"
 #include "actors/template_snapshot.hpp"
 #include "config/id.hpp"
+#include "config/log.hpp"
 #include "pipeline/boot/disk/overlay.hpp"
 
 namespace nanobox {
@@ -141,7 +140,8 @@ void freeze_failed(Self self, const std::string& id) {
   if (!sandbox || self->state.removing.contains(id)) return;
   Sandbox mended = *sandbox;
   mend_lineage(*self->state.services, mended);
-  if (auto stored = store_sandbox(self, mended); !stored) spdlog::error("{}", describe(stored.error()));
+  if (auto stored = store_sandbox(self, mended); !stored)
+    log_error(LogComponent::sandbox, {{"sandbox", id}}, "{}", describe(stored.error()));
 }
 
 Result<void> shorten_chain(const Services& services, std::vector<fs::path>& layers, const fs::path& into,

@@ -17,8 +17,10 @@ void look_again_at(SandboxRegistrySelf self, WallTime when);
 void vm_ended(SandboxRegistrySelf self, const std::string& id, const std::string& reason);
 /// Starts the run that boots it; `done` is told once it runs, or why not.
 void start_boot(SandboxRegistrySelf self, BootRequest request, bool resumes, std::function<void(Result<Sandbox>)> done);
-/// Ends the sandbox' VM and files, then forgets it.
-void end_sandbox(SandboxRegistrySelf self, const std::string& id);
+/// Ends the sandbox' VM and files, then forgets it but for the record of its death.
+void end_sandbox(SandboxRegistrySelf self, const std::string& id, DeathCause cause, std::string reason);
+/// Its VM was ended for a pause: what it left is kept with its saved state.
+void keep_remains(SandboxRegistrySelf self, const Sandbox& paused);
 /// Whoever waits for the registry to be idle goes on, if it is.
 void end_draining(SandboxRegistrySelf self);
 

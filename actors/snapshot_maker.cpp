@@ -1,7 +1,5 @@
 #include "actors/snapshot_maker.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
@@ -11,6 +9,7 @@
 #include "actors/exec_collector.hpp"
 #include "actors/template_snapshot.hpp"
 #include "config/id.hpp"
+#include "config/log.hpp"
 
 namespace nanobox {
 
@@ -57,14 +56,14 @@ void finish(Self self, const std::string& vm_id, Answer answer) {
   self->request(self->state.concerns.node_agent, kEndDeadline, end_atom_v, vm_id)
       .then([over]() mutable { over(); },
             [over](caf::error& error) mutable {
-              spdlog::error("{}", describe(from_caf(error, "end a template's VM")));
+              log_error(LogComponent::warmup, {}, "{}", describe(from_caf(error, "end a template's VM")));
               over();
             });
 }
 
 /// The template is ready without a snapshot, which says why.
 void no_snapshot(Self self, const std::string& vm_id, const Error& error) {
-  spdlog::warn("no snapshot: {}", describe(error));
+  log_warn(LogComponent::warmup, {}, "no snapshot: {}", describe(error));
   finish(self, vm_id, [error](Making& making) {
     making.entry.snapshot_status = SnapshotStatus::failed;
     making.entry.snapshot_error = error;
@@ -107,8 +106,8 @@ void save_template(Self self, const std::string& vm_id) {
   self->request(state.concerns.node_agent, kSaveDeadline, capture_atom_v, vm_id, order)
       .then(
           [self, vm_id](const Saved& saved) {
-            spdlog::info("a template's snapshot was saved: {} MiB written, {} ms", saved.captured.written_bytes >> 20,
-                         saved.captured.write_us / 1000);
+            log_info(LogComponent::warmup, {}, "a template's snapshot was saved: {} MiB written, {} ms",
+                     saved.captured.written_bytes >> 20, saved.captured.write_us / 1000);
             keep_within_limit(self);
             finish(self, vm_id, [](Making& making) {
               making.entry.snapshot_status = SnapshotStatus::ready;
@@ -290,8 +289,9 @@ void make_size(Self self, const Template& entry) {
       is_shared(services, entry.snapshot_key) || usable_snapshot(services, entry, entry.resources) ||
       !has_memory_for(entry.resources) || !make_room(services, entry, current->resources))
     return;
-  spdlog::info("a snapshot of {} with {} vCPU and {} MiB is made, for it was asked for", entry.name,
-               entry.resources.vcpu, entry.resources.memory_mb);
+  log_info(LogComponent::warmup, {{"template", entry.name}},
+           "a snapshot of {} with {} vCPU and {} MiB is made, for it was asked for", entry.name, entry.resources.vcpu,
+           entry.resources.memory_mb);
   start_making(self, "", entry, {});
 }
 

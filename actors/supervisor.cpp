@@ -1,10 +1,9 @@
 #include "actors/supervisor.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 
 #include "actors/messages.hpp"
+#include "config/log.hpp"
 
 namespace nanobox {
 
@@ -63,8 +62,8 @@ void child_died(Self self, const caf::down_msg& down) {
   const auto doublings = std::min<std::size_t>(deaths.size() - 1, 16);
   const auto back_off =
       std::min(state.policy.first_back_off * (std::int64_t{1} << doublings), state.policy.longest_back_off);
-  spdlog::error("{} died ({}): it is started again in {} ms", state.health.concern, state.health.reason,
-                back_off.count());
+  log_error(LogComponent::node, {}, "{} died ({}): it is started again in {} ms", state.health.concern,
+            state.health.reason, back_off.count());
   self->delayed_send(self, back_off, retry_atom_v);
 }
 

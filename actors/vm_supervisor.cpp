@@ -1,14 +1,17 @@
 #include "actors/vm_supervisor.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include "actors/disk_keeper.hpp"
 #include "actors/job.hpp"
 #include "actors/network_keeper.hpp"
 #include "actors/vm_restore.hpp"
 #include "actors/vmm_stock.hpp"
+#include "config/log.hpp"
 #include "config/random_bytes.hpp"
 #include "pipeline/boot/channel/refusal.hpp"
+#include "pipeline/boot/vmm/vm_death_cause.hpp"
+#include "pipeline/boot/vmm/vm_exit_reason.hpp"
+#include "pipeline/boot/vmm/vm_process.hpp"
+#include "pipeline/insight/console_lines.hpp"
 #include "pipeline/store/node_store.hpp"
 
 namespace nanobox {
@@ -206,7 +209,8 @@ void restore_in_one(Self self, const DiskedBoot& disked, StartedVm started, std:
                       const auto reason = from_caf(error, "restore " + state.sandbox_id);
                       if (tries <= 1 || state.ending || state.ended || !is_of_the_vmm(reason.code))
                         return vm_not_started(self, error, promise);
-                      spdlog::warn("another VMM is tried: {}", describe(reason));
+                      log_warn(LogComponent::vm, {{"sandbox", state.sandbox_id}}, "another VMM is tried: {}",
+                               describe(reason));
                       restore_in_one(self, disked, started, tries - 1, promise);
                     });
           },
@@ -545,6 +549,31 @@ void other_died(Self self, const caf::actor_addr& who) {
   flush(self);
 }
 
+/// What is left of a VM, before anybody is told of its end. Of a guest that never was its sandbox nothing is.
+/// @param status  as its tiny parent noted it
+void leave_remains(Self self, const VmExit& exit, const std::optional<VmExitStatus>& status) {
+  auto& state = self->state;
+  VmRemains remains{
+      .reason = exit.reason,
+      .console = state.vm ? last_console_lines(state.vm->console_tail(kDeathConsoleMax)) : "",
+      .disk_bytes = disk_bytes_of(sandbox_files(*state.services, state.sandbox_id).overlay),
+  };
+  if (status) remains.spent = status->spent;
+  if (!state.ended && !state.ending && state.disk_problem.empty())
+    remains.cause = cause_of(exit, status ? status->oom_kills : 0, remains.console);
+  state.remains->publish(state.sandbox_id, std::move(remains));
+}
+
+/// It ended while nobody was there to see it: what its tiny parent noted is all that is known.
+std::string ended_unseen(Self self, const VmIdentity& identity, const Error& error) {
+  if (error.code != ErrorCode::guest_gone) return error.reason;
+  const auto status = recorded_exit(identity.run_dir);
+  auto exit = to_vm_exit({.status = status.value_or(VmExitStatus{}), .output = recorded_output(identity.run_dir)});
+  exit.reason = "while no daemon watched, " + exit.reason;
+  leave_remains(self, exit, status);
+  return error.reason + "; " + exit.reason;
+}
+
 caf::result<void> adopt(Self self, const VmIdentity& identity) {
   auto promise = self->make_response_promise<void>();
   request_job(
@@ -566,15 +595,19 @@ caf::result<void> adopt(Self self, const VmIdentity& identity) {
             self->state.session = std::make_unique<ChannelSession>(fresh_nonce(), true);
             begin_session(self);
           },
-          [self, promise](caf::error& error) mutable {
-            self->state.ended = from_caf(error, "adopt the VM of " + self->state.sandbox_id);
-            promise.deliver(error);
+          [self, promise, identity](caf::error& error) mutable {
+            auto why = from_caf(error, "adopt the VM of " + self->state.sandbox_id);
+            why.reason = ended_unseen(self, identity, why);
+            self->state.ended = why;
+            promise.deliver(to_caf(why));
           });
   return promise;
 }
 
 void vm_exited(Self self, const VmExit& exit) {
   auto& state = self->state;
+  if ((state.configured || state.adopting) && state.purpose != BootPurpose::snapshot && state.vm)
+    leave_remains(self, exit, recorded_exit(state.vm->identity().run_dir));
   if (!state.ended) {
     const auto code = exit.guest_panicked ? ErrorCode::guest_panicked : ErrorCode::vmm_failed;
     auto error = error_of(state.disk_problem.empty() ? code : ErrorCode::host_disk_full, "run the VM of",
@@ -606,7 +639,8 @@ caf::result<void> end(Self self) {
 }  // namespace
 
 VmSupervisorActor::behavior_type vm_supervisor(Self self, SharedServices services, VmEndedSink sink,
-                                               VmmStockActor stock, std::string sandbox_id) {
+                                               VmmStockActor stock, VmRemainsBoard remains, std::string sandbox_id) {
+  self->state.remains = std::move(remains);
   self->state.stock = std::move(stock);
   self->state.services = std::move(services);
   self->state.sink = std::move(sink);

@@ -9,6 +9,7 @@
 
 #include "actors/concerns.hpp"
 #include "actors/services.hpp"
+#include "actors/vm_remains.hpp"
 #include "pipeline/boot/channel/session.hpp"
 
 namespace nanobox {
@@ -24,6 +25,7 @@ struct VmSupervisorState {
   SharedServices services;
   VmEndedSink sink;  ///< told when the VM ends by itself
   VmmStockActor stock;
+  VmRemainsBoard remains;
   std::string sandbox_id;
   std::shared_ptr<Vm> vm;
   std::unique_ptr<ChannelSession> session;
@@ -67,6 +69,6 @@ struct VmSupervisorState {
 
 VmSupervisorActor::behavior_type vm_supervisor(VmSupervisorActor::stateful_pointer<VmSupervisorState> self,
                                                SharedServices services, VmEndedSink sink, VmmStockActor stock,
-                                               std::string sandbox_id);
+                                               VmRemainsBoard remains, std::string sandbox_id);
 
 }  // namespace nanobox

@@ -1,7 +1,5 @@
 #include "actors/vmm_stock.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 
 #include "actors/disk_keeper.hpp"
@@ -9,6 +7,7 @@
 #include "actors/network_keeper.hpp"
 #include "actors/refill_back_off.hpp"
 #include "config/id.hpp"
+#include "config/log.hpp"
 #include "pipeline/boot/disk/overlay.hpp"
 #include "pipeline/store/node_store.hpp"
 
@@ -110,7 +109,7 @@ void spawn_one(Self self, const StockShape& shape) {
   request_job(self, kSpawnDeadline, [services = self->state.services, shape] { return spawn_empty(*services, shape); })
       .then([self, shape](std::shared_ptr<EmptyVmm>& vmm) { put_on_shelf(self, shape, vmm); },
             [self, shape](caf::error& error) {
-              spdlog::warn("{}", describe(from_caf(error, "keep a VMM ready")));
+              log_warn(LogComponent::pool, {}, "{}", describe(from_caf(error, "keep a VMM ready")));
               auto& shelf = self->state.shelves[shape];
               --shelf.on_the_way;
               const auto wait = refill_back_off(shelf.failures++);
@@ -219,7 +218,7 @@ void discard_renamed(const Services& services, std::shared_ptr<EmptyVmm> vmm) {
   std::error_code ignored;
   std::filesystem::remove_all(sandbox_files(services, id).run_dir, ignored);
   if (const auto forgotten = services.node_store->forget_vmm(id); !forgotten)
-    spdlog::error("{}", describe(forgotten.error()));
+    log_error(LogComponent::pool, {}, "{}", describe(forgotten.error()));
 }
 
 VmmStockActor::behavior_type vmm_stock(Self self, SharedServices services) {

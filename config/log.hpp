@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "config/clock.hpp"
 #include "config/error.hpp"
 
 namespace nanobox {
@@ -42,6 +43,21 @@ using LogField = std::pair<std::string_view, std::string_view>;
 using LogFields = std::initializer_list<LogField>;
 
 enum class LogFormat : std::uint8_t { text, json };
+
+struct LogLine {
+  WallTime time;
+  LogLevel level = LogLevel::info;
+  LogComponent component = LogComponent::daemon;
+  std::string_view message;
+  LogFields fields;  ///< those with an empty value are left out
+};
+
+/// {"time","level","component","message",fields…} without a line's end: invalid UTF-8 becomes U+FFFD.
+std::string json_log_line(const LogLine& line);
+
+/// "2026-11-27 22:10:11.123 info  sandbox: message sandbox=sb-… run=op-…", UTC; always one line: control characters are
+/// escaped.
+std::string text_log_line(const LogLine& line, bool coloured);
 
 /// Lines go to stderr in that form from now on. Once, before the first thread.
 void set_up_log(LogFormat format, LogLevel level);

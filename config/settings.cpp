@@ -8,9 +8,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <functional>
 
 #include "config/data_folder.hpp"
 #include "config/edit_distance.hpp"
+#include "config/event_types.hpp"
 #include "config/settings_file.hpp"
 #include "config/settings_table.hpp"
 #include "config/settings_value.hpp"
@@ -20,6 +22,7 @@ namespace nanobox {
 namespace {
 
 constexpr off_t kMaxFileBytes = 1 << 20;
+constexpr std::size_t kLeastHookSecret = 16;
 
 std::string describe_place(const SettingProblem& problem) {
   return problem.key.empty() ? problem.place : problem.place + ": " + problem.key;
@@ -94,10 +97,12 @@ void apply_environment(const Environment& environment, LoadedSettings& loaded, s
 }
 
 /// "--api.drain_sec=5" or "--api.drain_sec": whether it speaks of a key, as sections and keys do, with a dot in its
-/// name.
+/// name. Two have a short form, as daemons' usual flags are.
 std::optional<std::string_view> setting_flag(std::string_view arg) {
   if (!arg.starts_with("--")) return std::nullopt;
   const auto name = arg.substr(2, std::min(arg.find('='), arg.size()) - 2);
+  if (name == "log-level") return "log.level";
+  if (name == "log-format") return "log.format";
   if (name.empty() || name.front() == '.' || name.find('.') == std::string_view::npos) return std::nullopt;
   return name;
 }
@@ -205,6 +210,21 @@ void fill_host_defaults(LoadedSettings& loaded, const Environment& environment) 
   for (auto& path : s.oci.local_roots) expand_home(path, environment);
 }
 
+void check_webhooks(const Settings::Events& events,
+                    const std::function<void(std::string, std::string, std::string)>& add) {
+  for (const auto& hook : events.webhooks) {
+    if (auto problem = problem_with_hook_url(hook.url))
+      add("events.webhooks[].url", "'" + hook.url + "' " + *problem, "write https://HOST/PATH");
+    if (hook.secret.size() < kLeastHookSecret)
+      add("events.webhooks[].secret", "is missing or too short for '" + hook.url + "'",
+          "give it at least " + std::to_string(kLeastHookSecret) + " characters, e.g. from openssl rand -hex 32");
+    for (const auto& type : hook.types)
+      if (!is_event_pattern(type))
+        add("events.webhooks[].types", "'" + type + "' is no type of event",
+            "use a type such as sandbox.failed, or a prefix such as node.");
+  }
+}
+
 /// What no single value shows: names' forms, and values against each other.
 void check_together(const LoadedSettings& loaded, std::vector<SettingProblem>& problems) {
   const auto& s = loaded.settings;
@@ -234,6 +254,7 @@ void check_together(const LoadedSettings& loaded, std::vector<SettingProblem>& p
       if (s.pool.templates[other].name == entry.name)
         add("pool.templates[].name", "'" + entry.name + "' occurs twice", "keep one entry a template");
   }
+  check_webhooks(s.events, add);
   for (const auto* folder : {&s.agent.rootfs_dir, &s.agent.snapshot_dir, &s.oci.cache_dir})
     if (!folder->is_absolute()) {
       const char* key = folder == &s.agent.rootfs_dir     ? "agent.rootfs_dir"

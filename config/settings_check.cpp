@@ -1,6 +1,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config/log.hpp"
 #include "config/settings.hpp"
 
 namespace nanobox {
@@ -43,6 +44,7 @@ std::vector<Error> check_settings(const LoadedSettings& loaded) {
   check("oci.docker_config", s.oci.docker_config, Needed::file, "log in with docker, or remove the key");
   for (const auto& root : s.oci.local_roots)
     check("oci.local_roots", root, Needed::folder, "make the folder, or remove it from the list");
+  if (const auto levels = parse_log_levels(s.log.levels); !levels) errors.push_back(levels.error());
   return errors;
 }
 

@@ -1,4 +1,4 @@
-/* The guest channel's wire format (docs/guest-channel.md): all that host and guest share. C11 and C++20.
+/* The guest channel's wire format (docs/guest.md): all that host and guest share. C11 and C++20.
  *
  * A frame is a 16-byte little-endian header and up to 64 KiB of payload:
  *   0 type, never 0 · 1 flags · 2 part (u16) · 4 stream (u32) · 8 payload length (u32)

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include <cstdio>
 #include <optional>
 
+#include "config/log.hpp"
 #include "config/sha256.hpp"
 #include "config/unique_fd.hpp"
 #include "http/json/text.hpp"
@@ -168,7 +168,8 @@ Result<AuthRules> make_auth_rules(const std::vector<std::string>& keys, bool req
                   .require_on_loopback = require_on_loopback,
                   .allow_unauthenticated = allow_unauthenticated};
   if (allow_unauthenticated) {
-    spdlog::warn("[auth] allow_unauthenticated: whoever reaches {} may do everything", to_string(listen_addr));
+    log_warn(LogComponent::http, {}, "[auth] allow_unauthenticated: whoever reaches {} may do everything",
+             to_string(listen_addr));
     return rules;
   }
   for (const auto& text : keys) {
@@ -185,9 +186,9 @@ Result<AuthRules> make_auth_rules(const std::vector<std::string>& keys, bool req
   auto key = NANOBOX_TRY(read_admin_key(path));
   if (!key && (require_on_loopback || !is_loopback(listen_addr))) {
     key = NANOBOX_TRY(make_admin_key(path));
-    spdlog::info("made an admin key: {}", path.string());
+    log_info(LogComponent::http, {}, "made an admin key: {}", path.string());
   } else if (key) {
-    spdlog::info("the admin key is in {}", path.string());
+    log_info(LogComponent::http, {}, "the admin key is in {}", path.string());
   }
   rules.admin_key = key.value_or(std::string());
   return rules;

@@ -1,7 +1,5 @@
 #include "http/idempotency.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
@@ -10,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "config/log.hpp"
 #include "config/sha256.hpp"
 #include "http/sse.hpp"
 
@@ -109,7 +108,8 @@ struct Idempotency::State : std::enable_shared_from_this<State> {
       try {
         job();
       } catch (const std::exception& wrong) {
-        spdlog::error("a request with an Idempotency-Key failed inside the server: {}", wrong.what());
+        log_error(LogComponent::http, {}, "a request with an Idempotency-Key failed inside the server: {}",
+                  wrong.what());
       }
     }
   }
@@ -171,7 +171,9 @@ struct Idempotency::State : std::enable_shared_from_this<State> {
   void settle(const IdempotencyScope& scope, const std::optional<KeptAnswer>& answer, std::chrono::milliseconds keep,
               bool forget) {
     const auto settled = forget ? store->abandon(scope) : store->finish(scope, answer, wall_now() + keep);
-    if (!settled) spdlog::error("the row of an Idempotency-Key is left as it was: {}", describe(settled.error()));
+    if (!settled)
+      log_error(LogComponent::http, {}, "the row of an Idempotency-Key is left as it was: {}",
+                describe(settled.error()));
     auto working = at_work.extract(name_of(scope));
     if (working.empty()) return;
     for (auto& asked : working.mapped()) submit(std::move(asked));

@@ -91,6 +91,7 @@ void Responder::send_problem(int status, const Error& error, Headers headers) {
   if (!exchange_) return;
   for (auto& header : problem_headers(error)) headers.push_back(std::move(header));
   exchange_->note("code", std::string(to_string(error.code)));
+  exchange_->note("detail", describe(error));
   exchange_->send(status, "application/problem+json",
                   problem_json(status, error, exchange_->instance(), exchange_->request_id()), headers);
 }

@@ -23,7 +23,7 @@ struct ServedRequest {
   bool streamed = false;  ///< piece by piece, or another protocol
   std::chrono::microseconds duration{0};  ///< from the whole head, of streams to their end
   /// What the resource said of it (Responder::note), in its order: {"sandbox", id}, {"command", …}; the problem's
-  /// {"code", …}.
+  /// {"code", …} and {"detail", …}.
   std::vector<std::pair<std::string, std::string>> notes;
 };
 

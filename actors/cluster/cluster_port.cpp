@@ -1,7 +1,6 @@
 #include "actors/cluster/cluster_port.hpp"
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <caf/io/all.hpp>
@@ -9,6 +8,7 @@
 #include <caf/scoped_actor.hpp>
 
 #include "actors/cluster/node_door.hpp"
+#include "config/log.hpp"
 #include "pipeline/cluster/identity/identity_proof.hpp"
 #include "pipeline/cluster/identity/private_file.hpp"
 #include "pipeline/cluster/identity/tls_stream.hpp"
@@ -65,7 +65,8 @@ KeeperActor::behavior_type door_keeper(Self self, std::function<NodeDoorActor()>
   self->state.address = std::move(address);
   self->set_down_handler([self](const caf::down_msg& down) {
     if (down.source != self->state.door) return;
-    spdlog::warn("the cluster's door was ended ({}); it is opened again", self->system().render(down.reason));
+    log_warn(LogComponent::cluster, {}, "the cluster's door was ended ({}); it is opened again",
+             self->system().render(down.reason));
     close_port(self);
     self->send(self, retry_atom_v);
   });
@@ -80,10 +81,10 @@ KeeperActor::behavior_type door_keeper(Self self, std::function<NodeDoorActor()>
       [self](open_atom) -> caf::result<std::uint16_t> { return reply(open_door(self)); },
       [self](retry_atom atom) {
         if (auto opened = open_door(self); !opened) {
-          spdlog::error("{}", describe(opened.error()));
+          log_error(LogComponent::cluster, {}, "{}", describe(opened.error()));
           self->delayed_send(self, kReopen, atom);
         } else {
-          spdlog::info("the cluster's door is open again");
+          log_info(LogComponent::cluster, {}, "the cluster's door is open again");
         }
       },
   };

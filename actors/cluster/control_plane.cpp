@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <mutex>
 
+#include "actors/cluster/event_log.hpp"
 #include "actors/cluster/guest_router.hpp"
 #include "actors/cluster/network_directory.hpp"
 #include "actors/cluster/node_door.hpp"
@@ -39,8 +40,15 @@ Result<void> load_nodes(const ControlServices& control) {
 
 Result<ControlPlane> start_control_plane(caf::actor_system& system, SharedControl control) {
   NANOBOX_TRY(load_nodes(*control));
-  ControlPlane plane{.control = control, .templates = {}, .sandboxes = {}, .guests = {}, .networks = {}, .nodes = {}};
+  ControlPlane plane{
+      .control = control, .templates = {}, .sandboxes = {}, .guests = {}, .networks = {}, .nodes = {}, .events = {}};
   const auto& boards = control->boards;
+  // First, so that it sees all that the others do.
+  if (control->events)
+    plane.events = supervise(system, "event_log", boards,
+                             [control, changes = std::make_shared<ChangeLog>(wall_now())](caf::actor_system& on) {
+                               return on.spawn(event_log, control, changes);
+                             });
   // Set below: a directory that was started anew has all nodes tell it again what they hold.
   const auto nodes = std::make_shared<NodeRegistryActor>();
   const auto ask_again = [nodes](bool& first) {
@@ -83,6 +91,7 @@ void stop_control_plane(caf::actor_system& system, ControlPlane& plane) {
     self->send_exit(plane.networks, caf::exit_reason::user_shutdown);
     self->send_exit(plane.sandboxes, caf::exit_reason::user_shutdown);
     self->send_exit(plane.templates, caf::exit_reason::user_shutdown);
+    if (plane.events) self->send_exit(plane.events, caf::exit_reason::user_shutdown);
   }
   plane = ControlPlane{};
 }

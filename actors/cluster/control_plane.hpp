@@ -17,6 +17,7 @@ struct ControlPlane {
   GuestRouterActor guests;
   NetworkDirectoryActor networks;
   NodeRegistryActor nodes;
+  caf::actor events;  ///< event_log; null: nobody wants to know
 };
 
 /// Spawns them over what the store knows. @errors store_failed

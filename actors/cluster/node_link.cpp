@@ -1,11 +1,10 @@
 #include "actors/cluster/node_link.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include "actors/cluster/node_face.hpp"
 #include "actors/cluster/node_session.hpp"
 #include "actors/cluster/node_usage.hpp"
 #include "actors/job.hpp"
+#include "config/log.hpp"
 #include "pipeline/cluster/lineage/lineage_artifacts.hpp"
 #include "pipeline/cluster/subnet_parts.hpp"
 
@@ -25,6 +24,9 @@ constexpr std::chrono::minutes kMeasureDeadline{5};
 constexpr std::chrono::seconds kCountDeadline{60};
 /// What ran while there was no connection is told afterwards, so many of the latest.
 constexpr std::size_t kRunsKept = 1000;
+/// Deaths in one message.
+constexpr std::size_t kDeathsAtOnce = 500;
+constexpr std::size_t kConsolesAtOnce = std::size_t{1} << 20;
 
 template <class T>
 std::vector<T> copies_of(const Board<T>& board) {
@@ -66,6 +68,14 @@ void watch_boards(Self self) {
     news.pools.push_back(*pool);
     tell(std::move(news));
   });
+  auto deaths = std::make_shared<Board<SandboxDeath>::Watch>(
+      boards.deaths.watch_all([tell](const std::string&, const auto& death) {
+        if (!death) return;
+        NodeNews news;
+        news.deaths.push_back(*death);
+        tell(std::move(news));
+      }));
+  self->attach_functor([deaths] { *deaths = {}; });
 }
 
 template <class T>
@@ -92,7 +102,7 @@ void disconnect(Self self) {
 }
 
 void failed(Self self, const Error& error) {
-  spdlog::warn("{}", describe(error));
+  log_warn(LogComponent::node, {}, "{}", describe(error));
   disconnect(self);
   connect_later(self);
 }
@@ -100,9 +110,13 @@ void failed(Self self, const Error& error) {
 /// What another node has now, or nobody any more, is ended here.
 void end_given_up(Self self, const std::vector<std::string>& ids) {
   for (const auto& id : ids) {
-    spdlog::info("sandbox {}: the control plane gave it up while this node was away; it is ended", id);
+    log_info(LogComponent::node, {{"sandbox", id}},
+             "the control plane gave it up while this node was away; it is ended");
     self->request(self->state.node.sandboxes, kEndDeadline, remove_atom_v, id)
-        .then([] {}, [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "end a sandbox"))); });
+        .then([] {},
+              [id](caf::error& error) {
+                log_warn(LogComponent::node, {{"sandbox", id}}, "{}", describe(from_caf(error, "end a sandbox")));
+              });
   }
 }
 
@@ -121,7 +135,9 @@ void measure(Self self) {
             beat.cache_bytes = usage.cache_bytes;
             beat.snapshot_bytes = usage.snapshot_bytes;
           },
-          [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "measure the node's usage"))); });
+          [](caf::error& error) {
+            log_warn(LogComponent::node, {}, "{}", describe(from_caf(error, "measure the node's usage")));
+          });
 }
 
 /// As `measure`: the allocator may be busy with its store.
@@ -135,7 +151,9 @@ void count_addresses(Self self) {
             // Another part of the subnet does not wait for the next beat.
             if (self->state.inbox && runs_low(free, all)) self->send(*self->state.inbox, beat_atom_v, beat);
           },
-          [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "count the node's addresses"))); });
+          [](caf::error& error) {
+            log_warn(LogComponent::node, {}, "{}", describe(from_caf(error, "count the node's addresses")));
+          });
 }
 
 void say_well(Self self) {
@@ -146,13 +164,28 @@ void say_well(Self self) {
   self->send(*state.inbox, beat_atom_v, state.last_beat);
 }
 
+/// What ended here in the last hour: what of it the control plane knows already it passes over.
+void tell_deaths(Self self) {
+  NodeNews news;
+  std::size_t bytes = 0;
+  for (const auto& death : self->state.node.services->boards->deaths.all()) {
+    bytes += death->console.size();
+    news.deaths.push_back(*death);
+    if (bytes < kConsolesAtOnce && news.deaths.size() < kDeathsAtOnce) continue;
+    self->send(*self->state.inbox, news_atom_v, std::exchange(news, {}));
+    bytes = 0;
+  }
+  if (!news.empty()) self->send(*self->state.inbox, news_atom_v, std::move(news));
+}
+
 void admitted(Self self, const Admission& admission) {
   auto& state = self->state;
-  spdlog::info("connected with the control plane, epoch {}", admission.epoch);
+  log_info(LogComponent::node, {}, "connected with the control plane, epoch {}", admission.epoch);
   state.self_description.epoch = admission.epoch;
   state.inbox = admission.inbox;
   state.back_off = {};
   self->monitor(*state.inbox);
+  tell_deaths(self);
   end_given_up(self, admission.given_up);
   say_well(self);
   if (!std::exchange(state.beating, true)) self->delayed_send(self, kNodeBeat, beat_atom_v);
@@ -236,6 +269,7 @@ NodeLinkActor::behavior_type node_link(Self self, Node node, Fetchers fetchers, 
         move_behind(waiting.gone_templates, news.gone_templates);
         move_behind(waiting.runs, news.runs);
         move_behind(waiting.pools, news.pools);
+        move_behind(waiting.deaths, news.deaths);
         if (state.inbox && !std::exchange(state.flushing, true)) self->send(self, flush_atom_v);
       },
       [self](flush_atom) -> caf::result<void> {

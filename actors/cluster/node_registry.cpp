@@ -1,11 +1,10 @@
 #include "actors/cluster/node_registry.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <set>
 
 #include "actors/cluster/node_session.hpp"
+#include "config/log.hpp"
 #include "pipeline/boot/network/subnet.hpp"
 #include "pipeline/cluster/subnet_parts.hpp"
 
@@ -40,7 +39,8 @@ void tell(Self self, NodeStatus node, bool connected) {
                        before->draining != node.draining || before->drain_until != node.drain_until ||
                        before->epoch != node.epoch || before->capacity != node.capacity;
   if (!before || before->state != node.state)
-    spdlog::info("node {}: {}{}", node.node_id, to_string(node.state), node.reason.empty() ? "" : ", " + node.reason);
+    log_info(LogComponent::cluster, {{"node", node.node_id}}, "node {}: {}{}", node.node_id, to_string(node.state),
+             node.reason.empty() ? "" : ", " + node.reason);
   state.control->boards->nodes.publish(node.node_id, node);
   self->send(state.templates, node_atom_v, node);
   if (changes) self->send(state.sandboxes, node_atom_v, std::move(node));
@@ -72,15 +72,17 @@ void provide_addresses(Self self, NodeStatus& node, const NodeSessionActor& sess
   const auto part = free_subnet_part(state.control->subnet, taken_parts(*state.control));
   if (!part) {
     if (!state.denied.insert(node.node_id).second) return;
-    spdlog::warn("node {} runs out of addresses: {}", node.node_id, describe(part.error()));
+    log_warn(LogComponent::cluster, {{"node", node.node_id}}, "node {} runs out of addresses: {}", node.node_id,
+             describe(part.error()));
     return self->send(session, address_atom_v, node.subnet_parts, false);
   }
   auto grown = node;
   grown.subnet_parts.push_back(to_string(*part));
-  if (auto stored = store(self, grown); !stored) return spdlog::error("{}", describe(stored.error()));
+  if (auto stored = store(self, grown); !stored)
+    return log_error(LogComponent::cluster, {{"node", grown.node_id}}, "{}", describe(stored.error()));
   node = std::move(grown);
-  spdlog::info("node {} gets {} too: {} of {} addresses are free", node.node_id, to_string(*part), beat.addresses_free,
-               beat.addresses);
+  log_info(LogComponent::cluster, {{"node", node.node_id}}, "node {} gets {} too: {} of {} addresses are free",
+           node.node_id, to_string(*part), beat.addresses_free, beat.addresses);
   self->send(session, address_atom_v, node.subnet_parts, true);
 }
 
@@ -89,8 +91,8 @@ std::string own_overlay_addr(const ControlServices& control, const NodeHello& he
   if (hello.overlay_addr.empty()) return {};
   for (const auto& other : control.boards->nodes.all())
     if (other->node_id != hello.node_id && other->overlay_addr == hello.overlay_addr) {
-      spdlog::error("node {} has no overlay: its address {} is node {}'s", hello.node_id, hello.overlay_addr,
-                    other->node_id);
+      log_error(LogComponent::cluster, {{"node", hello.node_id}}, "node {} has no overlay: its address {} is node {}'s",
+                hello.node_id, hello.overlay_addr, other->node_id);
       return {};
     }
   return parse_ipv4(hello.overlay_addr) ? hello.overlay_addr : "";
@@ -204,7 +206,8 @@ void lose(Self self, const std::string& node_id, std::uint64_t epoch, const std:
   NodeStatus node = *known;
   node.reason = reason;
   for (auto& pool : node.pools) pool.ready = 0;
-  if (auto stored = store(self, node); !stored) spdlog::error("{}", describe(stored.error()));
+  if (auto stored = store(self, node); !stored)
+    log_error(LogComponent::cluster, {{"node", node_id}}, "{}", describe(stored.error()));
   tell(self, node, false);
   self->send(state.sandboxes, lost_atom_v, node_id, epoch, reason);
   self->send(state.guests, lost_atom_v, node_id, epoch, reason);

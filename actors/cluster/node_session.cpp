@@ -1,11 +1,10 @@
 #include "actors/cluster/node_session.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 
 #include "actors/cluster/node_word.hpp"
 #include "actors/run_recorder.hpp"
+#include "config/log.hpp"
 
 namespace nanobox {
 
@@ -89,7 +88,7 @@ template <class Word>
 bool is_fit(Self self, const Word& word) {
   const auto fit = check_word(self->state.node_id, word);
   if (fit) return true;
-  spdlog::error("{}", describe(fit.error()));
+  log_error(LogComponent::cluster, {}, "{}", describe(fit.error()));
   lose(self, describe(fit.error()));
   self->quit();
   return false;

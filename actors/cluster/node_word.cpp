@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "config/utf8.hpp"
+
 namespace nanobox {
 
 namespace {
@@ -57,6 +59,22 @@ Result<void> check_pools(const std::string& node_id, const std::vector<PoolState
   return {};
 }
 
+Result<void> check_deaths(const std::string& node_id, const std::vector<SandboxDeath>& deaths) {
+  if (deaths.size() > kManyMax) return refuse(node_id, "too many of its sandboxes have ended");
+  for (const auto& death : deaths) {
+    if (death.id.empty()) return refuse(node_id, "a sandbox that ended has no id");
+    if (death.node_id != node_id) return refuse(node_id, "it tells of the end of another node's sandbox");
+    NANOBOX_TRY(
+        check_names(node_id, "an ended sandbox' name", {death.id, death.owner, death.template_name, death.boot_path}));
+    if (death.reason.size() > kTextMax) return refuse(node_id, "why a sandbox ended is too long");
+    if (death.console.size() > kDeathConsoleMax) return refuse(node_id, "an ended sandbox' console is too long");
+    if (!is_utf8(death.console) || !is_utf8(death.reason)) return refuse(node_id, "a console is no UTF-8");
+    if (death.cause < DeathCause::asked || death.cause > DeathCause::failed)
+      return refuse(node_id, "a sandbox ended of nothing that is known");
+  }
+  return {};
+}
+
 bool is_factor(double value) {
   return std::isfinite(value) && value > 0 && value <= kFactorMax;
 }
@@ -93,6 +111,7 @@ Result<void> check_word(const std::string& node_id, const NodeNews& news) {
   NANOBOX_TRY(check_sandboxes(node_id, news.sandboxes));
   NANOBOX_TRY(check_templates(node_id, news.templates));
   NANOBOX_TRY(check_pools(node_id, news.pools));
+  NANOBOX_TRY(check_deaths(node_id, news.deaths));
   if (news.gone_sandboxes.size() > kManyMax || news.gone_templates.size() > kManyMax || news.runs.size() > kManyMax)
     return refuse(node_id, "it says too much at once");
   for (const auto& run : news.runs)

@@ -1,7 +1,6 @@
 #include "actors/cluster/remote_network_keeper.hpp"
 
-#include <spdlog/spdlog.h>
-
+#include "config/log.hpp"
 #include "pipeline/boot/network/node_network.hpp"
 
 namespace nanobox {
@@ -13,7 +12,8 @@ RemoteNetworkKeeperActor::behavior_type remote_network_keeper(
       [self](network_atom, const RemoteNetworks& told) {
         const auto& network = self->state.services->network;
         if (!network) return;
-        if (const auto taken = network->take_remote(told); !taken) spdlog::warn("{}", describe(taken.error()));
+        if (const auto taken = network->take_remote(told); !taken)
+          log_warn(LogComponent::network, {}, "{}", describe(taken.error()));
       },
   };
 }

@@ -1,8 +1,7 @@
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 
 #include "actors/cluster/sandbox_directory_steps.hpp"
+#include "config/log.hpp"
 #include "pipeline/cluster/lineage/lineage_artifacts.hpp"
 #include "pipeline/cluster/placement/placement.hpp"
 
@@ -59,7 +58,8 @@ bool copy(Self self, const Sandbox& sandbox) {
           },
           [self, id = sandbox.id](caf::error& error) {
             --self->state.copying;
-            spdlog::warn("sandbox {}: {}", id, describe(from_caf(error, "copy its saved state to another node")));
+            log_warn(LogComponent::cluster, {{"sandbox", id}}, "{}",
+                     describe(from_caf(error, "copy its saved state to another node")));
             self->state.uncopied.insert(id);
             self->state.copy_again[id] = self->clock().now() + kCopyAgain;
           });
@@ -129,7 +129,10 @@ void drop_on(Self self, const std::string& node_id, const std::string& saved) {
   const auto* node = connected_node(self, node_id);
   if (!node) return;
   self->request(node->session, kShort, undo_atom_v, saved)
-      .then([] {}, [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "drop a saved state"))); });
+      .then([] {},
+            [](caf::error& error) {
+              log_warn(LogComponent::cluster, {}, "{}", describe(from_caf(error, "drop a saved state")));
+            });
 }
 
 void drop_copies(Self self, const std::string& id) {

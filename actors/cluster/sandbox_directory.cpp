@@ -1,13 +1,13 @@
 #include "actors/cluster/sandbox_directory.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 
 #include "actors/cluster/node_session.hpp"
 #include "actors/cluster/placed_sandbox.hpp"
 #include "actors/cluster/sandbox_directory_steps.hpp"
+#include "actors/record_tables.hpp"
 #include "actors/serving_template.hpp"
+#include "config/log.hpp"
 #include "config/random_bytes.hpp"
 #include "pipeline/cluster/lineage/lineage_artifacts.hpp"
 #include "pipeline/cluster/placement/placement.hpp"
@@ -33,16 +33,73 @@ Amounts share_of(const Sandbox& sandbox) {
 
 void forget(Self self, const std::string& id) {
   auto& state = self->state;
+  SandboxDirectoryState::Gone left;
+  if (const auto known = state.sandboxes.find(id); known != state.sandboxes.end())
+    left = {.node_id = known->second.node_id, .owner = known->second.owner};
   state.view.release(id);
   state.children_due.erase(id);
   state.control->boards->sandboxes.erase(id);
   drop_copies(self, id);
   if (state.sandboxes.erase(id) != 0) flush_soon(self, id);
-  if (state.gone.insert(id).second) state.gone_order.push_back(id);
+  if (state.gone.emplace(id, std::move(left)).second) state.gone_order.push_back(id);
   while (state.gone_order.size() > kGoneKept) {
     state.gone.erase(state.gone_order.front());
     state.gone_order.pop_front();
   }
+}
+
+/// The records of sandboxes that ended, on the board and, but for those that this process' own node keeps, in the
+/// store.
+void note_deaths(Self self, std::vector<SandboxDeath> deaths) {
+  auto& state = self->state;
+  std::erase_if(deaths, [&](const SandboxDeath& death) { return !state.deaths->is_news(death); });
+  std::vector<RecordChange> changes;
+  for (const auto& death : deaths)
+    if (death.node_id != state.control->local_node_id || death.cause == DeathCause::node_lost)
+      changes.push_back(state.deaths->change_for(death));
+  if (auto stored = state.control->store->commit(changes); !stored)
+    log_error(LogComponent::cluster, {}, "{}", describe(stored.error()));
+  for (auto& death : deaths) state.deaths->show(std::move(death));
+}
+
+/// Whether the sandbox was that node's when it ended there, as far as is known.
+bool may_have_ended_there(Self self, const std::string& node_id, const SandboxDeath& death) {
+  const auto& state = self->state;
+  if (const auto known = state.sandboxes.find(death.id); known != state.sandboxes.end())
+    return known->second.node_id == node_id && known->second.owner == death.owner;
+  if (const auto gone = state.gone.find(death.id); gone != state.gone.end() && !gone->second.node_id.empty())
+    return gone->second.node_id == node_id && gone->second.owner == death.owner;
+  return node_id == state.control->local_node_id;
+}
+
+void take_deaths(Self self, const std::string& node_id, std::vector<SandboxDeath> deaths) {
+  std::erase_if(deaths, [&](const SandboxDeath& death) { return !may_have_ended_there(self, node_id, death); });
+  const auto now = wall_now();
+  for (auto& death : deaths) {
+    death.ended_at = std::min(death.ended_at, now);  // its clock may be ahead
+    if (const auto known = self->state.sandboxes.find(death.id); known != self->state.sandboxes.end())
+      death.created_at = known->second.created_at;
+  }
+  note_deaths(self, std::move(deaths));
+}
+
+/// Nobody hears of it again: its node is away, and it is not wanted any more.
+void note_lost(Self self, const std::string& id, const std::string& reason) {
+  const auto known = self->state.sandboxes.find(id);
+  if (known == self->state.sandboxes.end() || known->second.status == SandboxStatus::creating) return;
+  const auto& sandbox = known->second;
+  note_deaths(self, {{.id = id,
+                      .owner = sandbox.owner,
+                      .template_name = sandbox.template_name,
+                      .node_id = sandbox.node_id,
+                      .cause = DeathCause::node_lost,
+                      .reason = reason,
+                      .boot_path = sandbox.boot_path,
+                      .resources = sandbox.resources,
+                      .created_at = sandbox.created_at,
+                      .ended_at = wall_now(),
+                      .console = {},
+                      .usage = {}}});
 }
 
 /// Whether it is a child that the node was asked to make, which is due no more then.
@@ -131,8 +188,8 @@ std::vector<std::string> arrived(Self self, const NodeStatus& status, const Node
         !state.unadopted.contains(id))
       missing_there.push_back(id);
   for (const auto& id : missing_there) {
-    spdlog::info("sandbox {}: its node came back without it", id);
-    forget(self, id);
+    log_info(LogComponent::cluster, {{"sandbox", id}}, "its node came back without it");
+    forget(self, id);  // it tells why, where it knows that
   }
   return to_end;
 }
@@ -160,6 +217,8 @@ void take_news(Self self, const std::string& node_id, std::uint64_t epoch, NodeN
     sandbox.node_id = node_id;
     if (!take_word(self, node_id, sandbox) && sandbox.status == SandboxStatus::running) end_on(self, node, sandbox.id);
   }
+  // Before it is forgotten whose they were.
+  if (!news.deaths.empty()) take_deaths(self, node_id, std::move(news.deaths));
   for (const auto& id : news.gone_sandboxes) {
     ended_there(self, node_id, id);
     if (is_its_own(self, node_id, id) && !state.creating.contains(id) && !state.unadopted.contains(id))
@@ -184,13 +243,15 @@ void pause_drained(Self self) {
       if (sandbox.node_id != node_id || sandbox.status != SandboxStatus::running) continue;
       self->request(node.session, kCopyDeadline, pause_atom_v, id)
           .then(
-              [self, node_id = node_id, id](Sandbox& paused) {
+              [self, node_id = node_id, id = id](Sandbox& paused) {
                 paused.node_id = node_id;
                 if (paused.id != id || !is_its_own(self, node_id, id)) return;
                 take(self, paused);
                 move_away(self, id);
               },
-              [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "pause a drained sandbox"))); });
+              [](caf::error& error) {
+                log_warn(LogComponent::cluster, {}, "{}", describe(from_caf(error, "pause a drained sandbox")));
+              });
     }
   }
 }
@@ -388,7 +449,8 @@ void try_create(Self self, const std::string& id) {
               return create_failed(self, id, error, may_have_it ? node_id : "");
             if (may_have_it) leave_behind(self, node_id, id);
             if (may_have_it && node) end_on(self, *node, id);
-            spdlog::warn("sandbox {}: node {} did not make it ({}); another is tried", id, node_id, describe(error));
+            log_warn(LogComponent::cluster, {{"sandbox", id}, {"node", node_id}},
+                     "node {} did not make it ({}); another is tried", node_id, describe(error));
             try_create(self, id);
           });
 }
@@ -509,6 +571,7 @@ caf::result<void> remove(Self self, const std::string& id) {
   const auto node_id = sandbox->second.node_id;
   const auto* node = node_of(self, sandbox->second);
   if (!node) {
+    note_lost(self, id, "it was deleted while its node " + node_id + " was lost");
     give_up(self, id, node_id);
     return caf::unit;
   }
@@ -524,9 +587,10 @@ caf::result<void> remove(Self self, const std::string& id) {
             const bool is_known = self->state.sandboxes.contains(id);
             if (is_known && error.code == ErrorCode::sandbox_not_found)
               forget(self, id);
-            else if (is_known && error.code == ErrorCode::node_lost)
+            else if (is_known && error.code == ErrorCode::node_lost) {
+              note_lost(self, id, "its node " + node_id + " was lost when it was deleted");
               give_up(self, id, node_id);
-            else
+            } else
               return question.fail(error);
             question.answer();
           });
@@ -540,7 +604,7 @@ Result<void> load(Self self) {
     if (!placed) continue;
     if (!placed->left_with.empty()) state.left_with[record.key] = {placed->left_with.begin(), placed->left_with.end()};
     if (placed->given_up) {
-      state.gone.insert(record.key);
+      state.gone.emplace(record.key, SandboxDirectoryState::Gone());
       continue;
     }
     state.sandboxes[record.key] = placed->sandbox;
@@ -645,7 +709,7 @@ Result<void> flush(Self self) {
   }
   auto stored = state.control->store->commit(changes);
   if (!stored) {
-    spdlog::error("{}", describe(stored.error()));
+    log_error(LogComponent::cluster, {}, "{}", describe(stored.error()));
     state.unsaved.insert(ids.begin(), ids.end());
     state.flushing = true;
     self->delayed_send(self, kNodeBeat, flush_atom_v);
@@ -756,7 +820,8 @@ void give_up(Self self, const std::string& id, const std::string& node_id) {
 }
 
 void end_on(Self self, const Node& node, const std::string& id) {
-  spdlog::info("sandbox {}: node {} has no more business with it; it is ended there", id, node.status.node_id);
+  log_info(LogComponent::cluster, {{"sandbox", id}, {"node", node.status.node_id}},
+           "node {} has no more business with it; it is ended there", node.status.node_id);
   self->request(node.session, kShort, remove_atom_v, id)
       .then([self, node_id = node.status.node_id, id] { ended_there(self, node_id, id); },
             [self, node_id = node.status.node_id, id](caf::error& error) {
@@ -764,7 +829,7 @@ void end_on(Self self, const Node& node, const std::string& id) {
               if (why.code == ErrorCode::sandbox_not_found)
                 ended_there(self, node_id, id);
               else
-                spdlog::warn("{}", describe(why));
+                log_warn(LogComponent::cluster, {{"sandbox", id}, {"node", node_id}}, "{}", describe(why));
             });
 }
 
@@ -781,7 +846,9 @@ SandboxDirectoryActor::behavior_type sandbox_directory(Self self, SharedControl 
       if (node.connected && node.session.address() == down.source)
         return departed(self, std::string(node_id), node.status.epoch, "its connection was ended");
   });
-  if (auto loaded = load(self); !loaded) spdlog::error("{}", describe(loaded.error()));
+  state.deaths.emplace(state.control->store, kPlacedDeathKind, state.control->boards->deaths);
+  if (auto loaded = state.deaths->load(); !loaded) log_error(LogComponent::cluster, {}, "{}", describe(loaded.error()));
+  if (auto loaded = load(self); !loaded) log_error(LogComponent::cluster, {}, "{}", describe(loaded.error()));
   self->delayed_send(self, kNodeBeat, tick_atom_v);
   return {
       [self](cancel_atom, const std::string& id) {
@@ -823,6 +890,7 @@ SandboxDirectoryActor::behavior_type sandbox_directory(Self self, SharedControl 
         std::vector<std::string> ids;
         for (const auto& [id, sandbox] : state.sandboxes)
           if (sandbox.node_id == node_id) ids.push_back(id);
+        for (const auto& id : ids) note_lost(self, id, "its node " + node_id + " was removed");
         for (const auto& id : ids) forget(self, id);
         ids.clear();
         for (const auto& [id, nodes] : state.left_with)
@@ -835,6 +903,8 @@ SandboxDirectoryActor::behavior_type sandbox_directory(Self self, SharedControl 
       [self](tick_atom atom) {
         pause_drained(self);
         look_after_copies(self);
+        if (auto expired = self->state.deaths->expire(wall_now()); !expired)
+          log_error(LogComponent::cluster, {}, "{}", describe(expired.error()));
         self->delayed_send(self, kNodeBeat, atom);
       },
   };

@@ -10,6 +10,7 @@
 #include "actors/cluster/concerns.hpp"
 #include "actors/cluster/control_services.hpp"
 #include "actors/cluster/open_questions.hpp"
+#include "actors/death_book.hpp"
 #include "pipeline/cluster/placement/cluster_view.hpp"
 #include "pipeline/cluster/placement/random_bits.hpp"
 
@@ -41,8 +42,13 @@ struct SandboxDirectoryState {
   };
   std::map<std::string, Creating> creating;
   /// Ids that are no more. A late word of a node does not bring them back; ids are never used twice.
-  std::set<std::string> gone;
+  struct Gone {
+    std::string node_id;  ///< where it was; empty: nobody knows
+    std::string owner;
+  };
+  std::map<std::string, Gone> gone;
   std::deque<std::string> gone_order;
+  std::optional<DeathBook> deaths;
   /// By sandbox id: nodes that were away when it ended or went to another, and have yet to end what they have of it.
   std::map<std::string, std::set<std::string>> left_with;
   /// Copies of a paused sandbox' saved state on other nodes.

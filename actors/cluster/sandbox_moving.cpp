@@ -1,9 +1,8 @@
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 
 #include "actors/cluster/sandbox_directory_steps.hpp"
 #include "config/id.hpp"
+#include "config/log.hpp"
 #include "pipeline/cluster/lineage/lineage_artifacts.hpp"
 #include "pipeline/cluster/placement/placement.hpp"
 
@@ -101,7 +100,8 @@ void hand_over(Self self, const std::string& id, const std::string& to, Then the
   if (const auto copies = state.copies.find(id); copies != state.copies.end()) copies->second.nodes.erase(to);
   show(self, sandbox);
   if (from != to) {
-    spdlog::info("sandbox {}: node {} has it from now on, in place of {}", id, to, from);
+    log_info(LogComponent::cluster, {{"sandbox", id}, {"node", to}}, "node {} has it from now on, in place of {}", to,
+             from);
     if (const auto* left = connected_node(self, from)) end_on(self, *left, id);
   }
   self->request(state.nodes.at(to).session, kShort, adopt_atom_v, saved, sandbox)
@@ -306,10 +306,13 @@ void move_away(Self self, const std::string& id) {
   auto target = choose_for(self, sandbox, resources, std::move(others), group);
   if (!target && !holder.empty()) target = choose_for(self, sandbox, resources, not_for(self, sandbox), group);
   if (!target) {
-    spdlog::warn("sandbox {}: it stays paused on its drained node: {}", id, describe(target.error()));
+    log_warn(LogComponent::cluster, {{"sandbox", id}}, "it stays paused on its drained node: {}",
+             describe(target.error()));
     return;
   }
-  const auto stays = [id](const Error& error) { spdlog::warn("sandbox {}: it stays paused: {}", id, describe(error)); };
+  const auto stays = [id](const Error& error) {
+    log_warn(LogComponent::cluster, {{"sandbox", id}}, "it stays paused: {}", describe(error));
+  };
   const auto from = sandbox.node_id;
   const auto saved = saved_name(sandbox);
   self->request(state.nodes.at(*target).session, kFetchDeadline, fetch_atom_v, state_offer(self, sandbox))

@@ -1,9 +1,8 @@
 #include "actors/cluster/state_fetcher.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include "actors/job.hpp"
 #include "actors/template_snapshot.hpp"
+#include "config/log.hpp"
 #include "pipeline/cluster/lineage/lineage_artifacts.hpp"
 
 namespace nanobox {

@@ -1,10 +1,9 @@
 #include "actors/cluster/template_directory.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 
 #include "actors/serving_template.hpp"
+#include "config/log.hpp"
 #include "pipeline/json_text.hpp"
 
 namespace nanobox {
@@ -54,7 +53,7 @@ void show(Self self, const std::string& key) {
     state.entries.erase(key);
     state.control->boards->templates.erase(key);
     if (auto gone = delete_record(*state.control->store, kPlacedTemplateKind, key); !gone)
-      spdlog::error("{}", describe(gone.error()));
+      log_error(LogComponent::cluster, {}, "{}", describe(gone.error()));
     return;
   }
   state.control->boards->templates.publish(key, current(self, found->second));
@@ -75,7 +74,7 @@ void store(Self self, const std::string& key) {
   if (auto stored =
           put_record(*self->state.control->store, kPlacedTemplateKind, key, home->second.owner, buffer.GetString());
       !stored)
-    spdlog::error("{}", describe(stored.error()));
+    log_error(LogComponent::cluster, {}, "{}", describe(stored.error()));
 }
 
 Result<void> load(Self self) {
@@ -99,9 +98,13 @@ Result<void> load(Self self) {
 
 /// Removes on a node a template that is none of the cluster's: it was away when it was removed, or nobody asked it.
 void end_on(Self self, const std::string& node_id, const Template& stray) {
-  spdlog::warn("template {}: node {} has it, which nobody knows of; it is removed there", stray.name, node_id);
+  log_warn(LogComponent::cluster, {{"template", stray.name}, {"node", node_id}},
+           "template {}: node {} has it, which nobody knows of; it is removed there", stray.name, node_id);
   self->request(self->state.nodes.at(node_id).session, kAskDeadline, remove_atom_v, stray.owner, stray.name, true)
-      .then([] {}, [](caf::error& error) { spdlog::warn("{}", describe(from_caf(error, "remove a template"))); });
+      .then([] {},
+            [](caf::error& error) {
+              log_warn(LogComponent::cluster, {}, "{}", describe(from_caf(error, "remove a template")));
+            });
 }
 
 /// What a node says it has. A new version counts from the home alone, and from one that was asked to make it.
@@ -267,7 +270,7 @@ TemplateDirectoryActor::behavior_type template_directory(Self self, SharedContro
     for (auto& [node_id, node] : self->state.nodes)
       if (node.connected && node.session.address() == down.source) departed(self, node_id, node);
   });
-  if (auto loaded = load(self); !loaded) spdlog::error("{}", describe(loaded.error()));
+  if (auto loaded = load(self); !loaded) log_error(LogComponent::cluster, {}, "{}", describe(loaded.error()));
   return {
       [self](warmup_atom, const WarmupRequest& request) { return warmup(self, request); },
       [self](remove_atom, const std::string& owner, const std::string& name, bool force) {

@@ -1,11 +1,10 @@
 #include "actors/cluster/template_fetcher.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include "actors/disk_keeper.hpp"
 #include "actors/job.hpp"
 #include "actors/serving_template.hpp"
 #include "actors/template_snapshot.hpp"
+#include "config/log.hpp"
 #include "pipeline/warmup/rootfs/rootfs_cache.hpp"
 
 namespace nanobox {
@@ -35,7 +34,7 @@ void fetch_snapshot(const Services& services, const FetchArtifact& fetch, const 
   if (fetched)
     entry.snapshot_status = SnapshotStatus::ready;
   else
-    spdlog::warn("{}", describe(fetched.error()));
+    log_warn(LogComponent::warmup, {}, "{}", describe(fetched.error()));
 }
 
 /// Blocking. @errors as FetchArtifact

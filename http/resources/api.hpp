@@ -10,6 +10,11 @@
 #include "http/idempotency.hpp"
 #include "http/router.hpp"
 
+namespace nanobox {
+class AuditTrail;
+class WebhookQueue;
+}  // namespace nanobox
+
 namespace nanobox::http {
 
 /// What a new node needs to join.
@@ -31,8 +36,11 @@ struct Api {
   std::shared_ptr<Idempotency> idempotency;
   std::string default_network_mode = "isolated";
   std::filesystem::path embedded_images;  ///< OCI layouts that come with the program, by name; empty: none
+  std::string version = {};               ///< of the server
   WallTime started_at = wall_now();
   std::atomic<bool> ready{true};
+  std::shared_ptr<AuditTrail> audit = {};  ///< null: this server keeps none
+  std::vector<std::shared_ptr<WebhookQueue>> webhooks = {};
   std::stop_source stopping = {};  ///< requested when the server begins to stop: endless streams end then
 
   GuestAccessActor guests() const { return caf::actor_cast<GuestAccessActor>(plane.guests); }
@@ -51,6 +59,14 @@ void add_terminal_route(Router& router, Api& api);
 void add_log_route(Router& router, Api& api);
 void add_pipeline_routes(Router& router, Api& api);
 void add_node_routes(Router& router, Api& api);
+void add_event_routes(Router& router, Api& api);
+void add_audit_route(Router& router, Api& api);
+void add_webhook_route(Router& router, Api& api);
 void add_health_routes(Router& router, Api& api);
+/// The API's description at /openapi.json, which says that it is of this version of the server.
+void add_description_route(Router& router, Api& api);
+
+/// All of them: what the server serves.
+void add_routes(Router& router, Api& api);
 
 }  // namespace nanobox::http

@@ -2,6 +2,7 @@
 #include "actors/stdin_feed.hpp"
 #include "config/id.hpp"
 #include "config/utf8.hpp"
+#include "http/audit.hpp"
 #include "http/json/document.hpp"
 #include "http/json/reader.hpp"
 #include "http/json/writer.hpp"
@@ -172,6 +173,7 @@ void run(Api& api, const Request& request, Responder responder) {
   auto asked = read_command(request);
   if (!asked) return responder.send_problem(asked.error());
   auto& command = asked->command;
+  note_command(responder, command.request.argv);
   if (asked->way == Way::buffered) return run_buffered(api, request, std::move(responder), id, std::move(command));
   StreamRequest wanted = command.request;
   std::unique_ptr<GuestClient> client;

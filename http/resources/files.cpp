@@ -1,5 +1,6 @@
 #include "config/utf8.hpp"
 #include "config/whole_number.hpp"
+#include "http/audit.hpp"
 #include "http/json/document.hpp"
 #include "http/json/reader.hpp"
 #include "http/json/text.hpp"
@@ -216,6 +217,13 @@ struct FileQuery {
   bool archive = false;
 };
 
+/// A path in the guest, where `pointer` says.
+Result<void> check_path(const std::string& path, const std::string& pointer) {
+  auto fine = check_guest_path(path);
+  if (!fine) fine.error().fields.push_back({.pointer = pointer, .detail = fine.error().reason});
+  return fine;
+}
+
 Result<FileQuery> read_query(const Api& api, const Request& request, std::initializer_list<std::string_view> known) {
   NANOBOX_TRY(check_query(request, known));
   const auto sandbox = NANOBOX_TRY(running_sandbox_of(api, request));
@@ -229,13 +237,14 @@ Result<FileQuery> read_query(const Api& api, const Request& request, std::initia
     if (*archive != "tar") return fail(invalid_parameter("use a file", "?archive", "must be tar", "use ?archive=tar"));
     query.archive = true;
   }
-  NANOBOX_TRY(check_guest_path(query.file.path));
+  NANOBOX_TRY(check_path(query.file.path, "?path"));
   return query;
 }
 
 void download(Api& api, const Request& request, Responder responder) {
   auto query = read_query(api, request, {"path", "user", "archive"});
   if (!query) return responder.send_problem(query.error());
+  note_file(responder, query->archive ? "read_archive" : "read", query->file.path);
   if (query->archive)
     return start_guest_client(api, query->sandbox_id, with_file<ArchiveReadRequest>(query->file),
                               std::make_unique<ArchiveDownload>(std::move(responder)));
@@ -260,6 +269,7 @@ void upload(Api& api, const Request& request, BodyReader body, Responder respond
   if (!query) return responder.send_problem(query.error());
   const auto mode = read_mode(request);
   if (!mode) return responder.send_problem(mode.error());
+  note_file(responder, query->archive ? "write_archive" : "write", query->file.path);
   StreamRequest wanted = with_file<ArchiveWriteRequest>(query->file);
   if (!query->archive) wanted = FileWriteRequest{.path = query->file.path, .user = query->file.user, .mode = *mode};
   start_guest_client(api, query->sandbox_id, std::move(wanted),
@@ -269,6 +279,7 @@ void upload(Api& api, const Request& request, BodyReader body, Responder respond
 void remove(Api& api, const Request& request, Responder responder) {
   auto query = read_query(api, request, {"path", "user", "recursive"});
   if (!query) return responder.send_problem(query.error());
+  note_file(responder, "delete", query->file.path);
   FileRemoveRequest wanted{.path = std::move(query->file.path),
                            .user = std::move(query->file.user),
                            .recursive = request.query_parameter("recursive") == "1"};
@@ -290,10 +301,18 @@ Result<StreamRequest> read_operation(const Request& request) {
   if (op == "mkdir" && to) complaints.invalid("/to", "is for rename");
   body.finish();
   NANOBOX_TRY(complaints.result());
-  NANOBOX_TRY(check_guest_path(path));
+  NANOBOX_TRY(check_path(path, "/path"));
   if (op == "mkdir") return FolderMakeRequest{.path = std::move(path), .user = std::move(user), .parents = parents};
-  NANOBOX_TRY(check_guest_path(*to));
+  NANOBOX_TRY(check_path(*to, "/to"));
   return FileRenameRequest{.path = std::move(path), .to = *to, .user = std::move(user), .parents = parents};
+}
+
+void note_operation(Responder& responder, const StreamRequest& wanted) {
+  if (const auto* made = std::get_if<FolderMakeRequest>(&wanted)) note_file(responder, "mkdir", made->path);
+  if (const auto* renamed = std::get_if<FileRenameRequest>(&wanted)) {
+    note_file(responder, "rename", renamed->path);
+    responder.note("to", renamed->to);
+  }
 }
 
 void operate(Api& api, const Request& request, Responder responder) {
@@ -302,6 +321,7 @@ void operate(Api& api, const Request& request, Responder responder) {
   if (!sandbox) return responder.send_problem(sandbox.error());
   auto wanted = read_operation(request);
   if (!wanted) return responder.send_problem(wanted.error());
+  note_operation(responder, *wanted);
   start_guest_client(api, (*sandbox)->id, std::move(*wanted), std::make_unique<Done>(std::move(responder)));
 }
 
@@ -313,6 +333,7 @@ void add_file_routes(Router& router, Api& api) {
   router.add(Method::head, kFiles, [&api](const Request& request, Responder responder) {
     const auto query = read_query(api, request, {"path", "user"});
     if (!query) return responder.send_problem(query.error());
+    note_file(responder, "stat", query->file.path);
     start_guest_client(api, query->sandbox_id, with_file<FileStatRequest>(query->file),
                        std::make_unique<FileStat>(std::move(responder)));
   });

@@ -180,6 +180,21 @@ Result<std::int64_t> read_number(const Request& request, const char* name, std::
   return number;
 }
 
+/// A body that has nothing to say.
+Result<void> read_nothing(const Request& request) {
+  const auto document = NANOBOX_TRY(json::parse_body(request));
+  json::Complaints complaints;
+  json::ObjectReader(document, complaints).finish();
+  return complaints.result();
+}
+
+template <class... Message>
+void change_at_once(Api& api, const Request& request, Responder responder, const Message&... message) {
+  if (!admin_only(request, responder)) return;
+  if (const auto nothing = read_nothing(request); !nothing) return responder.send_problem(nothing.error());
+  change_node(api, std::move(responder), message...);
+}
+
 void drain(Api& api, const Request& request, Responder responder) {
   if (!admin_only(request, responder)) return;
   const auto deadline_sec = read_number(request, "deadline_sec", 600, kDrainMax);
@@ -231,12 +246,11 @@ void add_node_routes(Router& router, Api& api) {
   router.add(Method::post, "/api/v1/nodes/{id}/drain",
              [&api](const Request& request, Responder responder) { drain(api, request, std::move(responder)); });
   router.add(Method::post, "/api/v1/nodes/{id}/cordon", [&api](const Request& request, Responder responder) {
-    if (!admin_only(request, responder)) return;
-    change_node(api, std::move(responder), cordon_atom_v, std::string(request.param("id")), false, std::uint32_t{0});
+    change_at_once(api, request, std::move(responder), cordon_atom_v, std::string(request.param("id")), false,
+                   std::uint32_t{0});
   });
   router.add(Method::post, "/api/v1/nodes/{id}/uncordon", [&api](const Request& request, Responder responder) {
-    if (!admin_only(request, responder)) return;
-    change_node(api, std::move(responder), uncordon_atom_v, std::string(request.param("id")));
+    change_at_once(api, request, std::move(responder), uncordon_atom_v, std::string(request.param("id")));
   });
   router.add(Method::del, "/api/v1/nodes/{id}", [&api](const Request& request, Responder responder) {
     if (!admin_only(request, responder)) return;

@@ -142,6 +142,7 @@ void forward(Api& api, const Request& request, BodyReader body, Responder respon
   if (!sandbox) return responder.send_problem(sandbox.error());
   const auto port = read_port(request);
   if (!port) return responder.send_problem(port.error());
+  responder.note("port", std::to_string(*port));
   start_guest_client(api, (*sandbox)->id, TcpRequest{.port = *port},
                      std::make_unique<ForwardedRequest>(request, std::move(body), std::move(responder)));
 }
@@ -164,6 +165,7 @@ void add_port_routes(Router& router, Api& api) {
     if (!sandbox) return responder.send_problem(sandbox.error());
     const auto port = read_port(request);
     if (!port) return responder.send_problem(port.error());
+    responder.note("port", std::to_string(*port));
     auto handshake = read_websocket_handshake(request, responder);
     if (!handshake) return;
     start_guest_client(api, (*sandbox)->id, TcpRequest{.port = *port},

@@ -196,6 +196,8 @@ void add_process_routes(Router& router, Api& api) {
     const auto number = signal_number(request.query_parameter("signal").value_or("TERM"));
     if (!number) return responder.send_problem(number.error());
     const std::string process_id(request.param("process_id"));
+    responder.note("process", process_id);
+    responder.note("signal", std::to_string(*number));
     start_guest_client(api, (*sandbox)->id, SignalRequest{.process_id = process_id, .number = *number},
                        std::make_unique<ProcessSignal>(std::move(responder), process_id));
   });
@@ -210,6 +212,7 @@ void add_process_routes(Router& router, Api& api) {
                          if (!sandbox) return responder.send_problem(sandbox.error());
                          InputRequest input{.process_id = std::string(request.param("process_id")),
                                             .eof = request.query_parameter("eof") == "1"};
+                         responder.note("process", input.process_id);
                          start_guest_client(api, (*sandbox)->id, std::move(input),
                                             std::make_unique<GuestUpload>(std::move(responder), std::move(body)));
                        },

@@ -1,9 +1,11 @@
 #include "config/id.hpp"
+#include "http/audit.hpp"
 #include "http/json/document.hpp"
 #include "http/json/reader.hpp"
 #include "http/pagination.hpp"
 #include "http/resources/api.hpp"
 #include "http/resources/ask.hpp"
+#include "http/resources/deaths.hpp"
 #include "http/resources/network_field.hpp"
 #include "http/resources/resources_field.hpp"
 #include "http/resources/template_name_field.hpp"
@@ -69,12 +71,14 @@ void create(Api& api, const Request& request, Responder responder) {
   if (auto known = check_query(request, {"dry_run"}); !known) return responder.send_problem(known.error());
   auto boot = read_create(api, request);
   if (!boot) return responder.send_problem(boot.error());
+  responder.note("template", boot->sandbox.template_name);
   if (request.query_parameter("dry_run") == "1")
     return ask_actor<std::string>(
         api, std::make_shared<Responder>(std::move(responder)), kShort, "place a sandbox", api.plane.sandboxes,
         [](Responder& to, const std::string& placement) { to.send(200, placement); }, place_atom_v, std::move(*boot));
   boot->sandbox.id = make_id("sb");
   const auto id = boot->sandbox.id;
+  responder.note("sandbox", id);
   auto shared = std::make_shared<Responder>(std::move(responder));
   shared->on_disconnect([registry = api.plane.sandboxes, id] { caf::anon_send(registry, cancel_atom_v, id); });
   const auto begin = [&api, shared, boot = std::move(*boot)](const Result<void>& noted) {
@@ -133,6 +137,7 @@ void keep_alive(Api& api, const Request& request, Responder responder) {
   const auto timeout = body.integer("timeout_sec", 1, kTimeoutMax).value_or((*sandbox)->timeout_sec);
   body.finish();
   if (auto fine = complaints.result(); !fine) return responder.send_problem(fine.error());
+  responder.note("timeout_sec", std::to_string(timeout));
   ask_actor<Sandbox>(
       api, std::make_shared<Responder>(std::move(responder)), kShort, "keep the sandbox alive", api.plane.sandboxes,
       [](Responder& to, const Sandbox& kept) {
@@ -155,12 +160,22 @@ auto read_for_sandbox(const Api& api, const Request& request, Read read)
   return std::pair(sandbox->id, std::move(wanted));
 }
 
+void note_network(Responder& responder, const SandboxNetwork& network) {
+  responder.note("mode", network.mode);
+  if (!network.group.empty()) responder.note("group", network.group);
+  if (network.rate_limit_mbps != 0) responder.note("rate_limit_mbps", std::to_string(network.rate_limit_mbps));
+  note_list(responder, "allow_domain", network.allow_domains);
+  note_list(responder, "allow_cidr", network.allow_cidrs);
+  note_list(responder, "deny_cidr", network.deny_cidrs);
+}
+
 void change_network(Api& api, const Request& request, Responder responder) {
   const auto sandbox = sandbox_of(api, request);
   if (!sandbox) return responder.send_problem(sandbox.error());
   const auto asked = read_for_sandbox(
       api, request, [&](json::ObjectReader& body) { return read_network(body, (*sandbox)->network.mode); });
   if (!asked) return responder.send_problem(asked.error());
+  note_network(responder, asked->second);
   ask_actor<Sandbox>(
       api, std::make_shared<Responder>(std::move(responder)), kShort, "change the sandbox's network",
       api.plane.sandboxes, [](Responder& to, const Sandbox& changed) { to.send(200, to_json(changed)); },
@@ -200,6 +215,7 @@ void fork(Api& api, const Request& request, Responder responder) {
     return static_cast<std::uint32_t>(body.integer("count", 1, kForkMax).value_or(1));
   });
   if (!asked) return responder.send_problem(asked.error());
+  responder.note("count", std::to_string(asked->second));
   ask_actor<Forked>(
       api, std::make_shared<Responder>(std::move(responder)), kCopy, "fork the sandbox", api.plane.sandboxes,
       [](Responder& to, const Forked& forked) { to.send(201, forked_json(forked)); }, fork_atom_v, asked->first,
@@ -209,6 +225,7 @@ void fork(Api& api, const Request& request, Responder responder) {
 void snapshot(Api& api, const Request& request, Responder responder) {
   const auto asked = read_for_sandbox(api, request, read_template_name);
   if (!asked) return responder.send_problem(asked.error());
+  responder.note("template", asked->second);
   ask_actor<Template>(
       api, std::make_shared<Responder>(std::move(responder)), kCopy, "make a template of the sandbox",
       api.plane.sandboxes, [](Responder& to, const Template& made) { to.send(201, to_json(made, 0)); }, snapshot_atom_v,
@@ -232,7 +249,7 @@ void add_sandbox_routes(Router& router, Api& api) {
   });
   router.add(Method::get, "/api/v1/sandboxes/{id}", [&api](const Request& request, Responder responder) {
     const auto sandbox = sandbox_of(api, request);
-    if (!sandbox) return responder.send_problem(sandbox.error());
+    if (!sandbox) return responder.send_problem(sandbox_not_there(api, request));
     responder.send(200, to_json(**sandbox));
   });
   router.add(Method::del, "/api/v1/sandboxes/{id}", [&api](const Request& request, Responder responder) {

@@ -236,6 +236,8 @@ void warm_up(Api& api, Request request, Responder responder) {
     responder.send_problem(warmup.error());
     return;
   }
+  responder.note("subject", warmup->name);
+  responder.note("image", warmup->image.image);
   ask_actor<WarmupAnswer>(
       api, std::make_shared<Responder>(std::move(responder)), kWarmupAnswer, "warm up", api.plane.templates,
       [](Responder& to, const WarmupAnswer& answer) {
@@ -289,6 +291,7 @@ void add_template_routes(Router& router, Api& api) {
     if (auto known = check_query(request, {"force"}); !known) return responder.send_problem(known.error());
     const auto entry = template_of(api, request);
     if (!entry) return responder.send_problem(entry.error());
+    responder.note("subject", (*entry)->name);
     ask_actor<void>(
         api, std::make_shared<Responder>(std::move(responder)), kRemove, "remove template", api.plane.templates,
         [](Responder& to) { to.send(204); }, remove_atom_v, request.owner, (*entry)->name,

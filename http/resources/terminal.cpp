@@ -1,5 +1,6 @@
 #include "config/id.hpp"
 #include "config/whole_number.hpp"
+#include "http/audit.hpp"
 #include "http/resources/api.hpp"
 #include "http/resources/ask.hpp"
 #include "http/resources/socket_client.hpp"
@@ -56,6 +57,7 @@ void add_terminal_route(Router& router, Api& api) {
     if (!sandbox) return responder.send_problem(sandbox.error());
     auto command = read_command(request);
     if (!command) return responder.send_problem(command.error());
+    note_command(responder, command->argv);
     auto handshake = read_websocket_handshake(request, responder, {.protocols = {"nanobox.terminal"}});
     if (!handshake) return;
     start_guest_client(api, (*sandbox)->id, std::move(*command),

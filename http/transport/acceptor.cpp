@@ -5,7 +5,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -14,6 +13,7 @@
 #include <cerrno>
 
 #include "config/id.hpp"
+#include "config/log.hpp"
 #include "http/problem.hpp"
 #include "http/transport/response_head.hpp"
 
@@ -107,7 +107,7 @@ void Acceptor::run() {
       try {
         taker_(std::move(socket));
       } catch (const std::exception& wrong) {
-        spdlog::error("a new connection was dropped: {}", wrong.what());
+        log_error(LogComponent::http, {}, "a new connection was dropped: {}", wrong.what());
       }
     } else if (errno == EMFILE || errno == ENFILE) {
       spare_.reset();

@@ -1,6 +1,5 @@
 #include "http/transport/connection.hpp"
 
-#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -8,6 +7,7 @@
 #include <utility>
 
 #include "config/id.hpp"
+#include "config/log.hpp"
 #include "http/auth.hpp"
 #include "http/percent.hpp"
 #include "http/problem.hpp"
@@ -40,7 +40,7 @@ void guard_handler(const std::shared_ptr<Exchange>& exchange, Call call) {
   try {
     call();
   } catch (const std::exception& wrong) {
-    spdlog::error("the handler of {} threw: {}", exchange->instance(), wrong.what());
+    log_error(LogComponent::http, {}, "the handler of {} threw: {}", exchange->instance(), wrong.what());
     Responder(exchange).send_problem({.code = ErrorCode::internal,
                                       .attempted = "serve request",
                                       .subject = {},

@@ -4,11 +4,11 @@
 #include <netinet/in.h>
 #include <pistache/peer.h>
 #include <pistache/transport.h>
-#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
 #include <cstring>
 
+#include "config/log.hpp"
 #include "http/transport/connection.hpp"
 
 namespace nanobox::http::transport {
@@ -49,7 +49,7 @@ auto guarded(Pistache::Tcp::Peer& peer, Work work) -> decltype(work(std::declval
   try {
     if (connection) return work(*connection);
   } catch (const std::exception& wrong) {
-    spdlog::error("a connection failed inside the server: {}", wrong.what());
+    log_error(LogComponent::http, {}, "a connection failed inside the server: {}", wrong.what());
     connection->cut();
   }
   if constexpr (!std::is_void_v<decltype(work(std::declval<Connection&>()))>) return {};

@@ -1,6 +1,5 @@
 #include "http/transport/input_pipe.hpp"
-
-#include <spdlog/spdlog.h>
+#include "config/log.hpp"
 
 #include <algorithm>
 #include <exception>
@@ -69,7 +68,7 @@ void InputPipe::deliver() {
       else if (callbacks->on_end)
         callbacks->on_end(std::move(*end));
     } catch (const std::exception& wrong) {
-      spdlog::error("a reader of a client's bytes failed: {}", wrong.what());
+      log_error(LogComponent::http, {}, "a reader of a client's bytes failed: {}", wrong.what());
       abandon();
     }
     callbacks.reset();

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "config/data_folder.hpp"
+#include "config/settings_page.hpp"
 #include "config/settings_table.hpp"
 
 using namespace nanobox;
@@ -129,6 +130,22 @@ TEST_CASE_METHOD(SettingsFolder, "flags win over the environment, which wins ove
   CHECK(s.api.listen_addr.port == 3);
 }
 
+TEST_CASE_METHOD(SettingsFolder, "--log-level and --log-format are short for the keys of [log]", "[settings]") {
+  sources.args = {"--log-level", "debug", "--log-format=json"};
+  const auto s = load();
+  CHECK(s.log.level == "debug");
+  CHECK(s.log.format == "json");
+}
+
+TEST_CASE_METHOD(SettingsFolder, "the check names a wrong level of a component", "[settings]") {
+  write("[log]\nlevels = ['http=debug', 'htp=debug']\n");
+  auto loaded = load_settings(sources);
+  REQUIRE(loaded);
+  const auto problems = check_settings(*loaded);
+  REQUIRE(problems.size() == 1);
+  CHECK(problems[0].subject == "htp=debug");
+}
+
 TEST_CASE_METHOD(SettingsFolder, "args keep what is no setting, in its order", "[settings]") {
   write("[api]\ndrain_sec = 1\n");
   sources.args = {
@@ -204,6 +221,18 @@ TEST_CASE_METHOD(SettingsFolder, "pool entries need a name, once, and fit togeth
   CHECK(problem_of("[[pool.templates]]\nmin_ready = 1\n").reason == "is missing or empty");
   CHECK(problem_of("[[pool.templates]]\nname='a'\nmin_ready = 3\nmax_ready = 2\n").mend == "set it to at least 3");
   CHECK(problem_of("[[pool.templates]]\nname='a'\n[[pool.templates]]\nname='a'\n").reason == "'a' occurs twice");
+}
+
+TEST_CASE_METHOD(SettingsFolder, "webhooks need an address, a secret and types that there are", "[settings]") {
+  const std::string hook = "[[events.webhooks]]\nurl = 'https://a.example/x'\nsecret = '0123456789abcdef'\n";
+  write(hook + "types = ['sandbox.', 'node.lost']\n");
+  CHECK(load().events.webhooks.at(0).types.size() == 2);
+  CHECK(problem_of(hook + "types = ['sandbox']\n").reason == "'sandbox' is no type of event");
+  CHECK(problem_of("[[events.webhooks]]\nurl = 'https://a'\nsecret = 'short'\n").subject.find("secret") !=
+        std::string::npos);
+  CHECK(problem_of("[[events.webhooks]]\nurl = 'ftp://a'\nsecret = '0123456789abcdef'\n").reason ==
+        "'ftp://a' must begin with http:// or https://");
+  CHECK(problem_of("[[events.webhooks]]\nsecret = '0123456789abcdef'\n").reason == "is missing or empty");
 }
 
 TEST_CASE_METHOD(SettingsFolder, "all problems are listed, not only the first", "[settings]") {
@@ -320,6 +349,25 @@ TEST_CASE("each key has its help, and its variable's name belongs to it alone", 
     CHECK(names.insert(environment_name(key)).second);
   }
   CHECK(environment_name(*find_setting("api.listen_addr")) == "NANOBOX_API_LISTEN_ADDR");
+}
+
+TEST_CASE("the committed page of the configuration is the schema's", "[settings]") {
+  std::ifstream file(NANOBOX_DOCS "/configuration.md");
+  const std::string committed{std::istreambuf_iterator<char>(file), {}};
+  const auto page = settings_page();
+  INFO("write it anew: nanoboxd --print-config-docs > docs/configuration.md");
+  CHECK(committed == page);
+}
+
+TEST_CASE("the page of the configuration says of each section what it is about", "[settings]") {
+  const auto page = settings_page();
+  for (const auto& key : setting_keys()) {
+    const auto heading = "\n## [" + std::string(key.section()) + "]\n";
+    INFO(heading);
+    const auto at = page.find(heading);
+    REQUIRE(at != std::string::npos);
+    CHECK(page[at + heading.size()] != '\n');
+  }
 }
 
 TEST_CASE("DATA is NANOBOX_DATA, else by user", "[settings]") {

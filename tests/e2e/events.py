@@ -1,7 +1,8 @@
 """Server-sent events as they come, and what commands write in them."""
 import base64
-import http.client
 import json
+
+import contract
 
 
 class Events:
@@ -14,13 +15,15 @@ class Events:
         if body is not None:
             body = json.dumps(body).encode()
             headers["Content-Type"] = "application/json"
-        self.connection = http.client.HTTPConnection(client.address, timeout=120)
+        self.connection = contract.Connection(client.address, timeout=120)
         self.connection.request(method, "/api/v1" + path, body=body, headers=headers)
         self.response = self.connection.getresponse()
         self.status = self.response.status
 
     def problem(self):
-        return json.loads(self.response.read())
+        body = self.response.read()
+        self.connection.exchange.check_body(body)
+        return json.loads(body)
 
     def __iter__(self):
         return self
@@ -33,7 +36,9 @@ class Events:
                 raise StopIteration
             line = line.rstrip("\n")
             if not line and data:
-                return name, json.loads("\n".join(data)), identity
+                data = json.loads("\n".join(data))
+                self.connection.exchange.check_event(name, data)
+                return name, data, identity
             field, _, value = line.partition(": ")
             if field == "event":
                 name = value

@@ -22,6 +22,7 @@ ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE), str(ROOT / "tests" / "images")]
 
 import build_images  # noqa: E402
+import contract  # noqa: E402
 import own_network  # noqa: E402
 import push_image  # noqa: E402
 from leaks import idle_leaks, interfaces, machines, processes_of, stopped_leaks  # noqa: E402
@@ -126,7 +127,7 @@ class Answer:
 
 
 class Client:
-    """REST calls to one server."""
+    """REST calls to one server; each answer is held against the API's description."""
 
     def __init__(self, address: str, key=None):
         self.address, self.key = address, key
@@ -141,11 +142,13 @@ class Client:
             headers.setdefault("Content-Type", "application/json")
         if not path.startswith(("/healthz", "/readyz", "/metrics", "/openapi.json", "/api/")):
             path = "/api/v1" + path
-        connection = http.client.HTTPConnection(self.address, timeout=timeout)
+        connection = contract.Connection(self.address, timeout=timeout)
         try:
             connection.request(method, path, body=body, headers=headers)
             response = connection.getresponse()
-            return Answer(response, response.read())
+            answer = Answer(response, response.read())
+            connection.exchange.check_body(answer.body)
+            return answer
         finally:
             connection.close()
 
@@ -285,7 +288,7 @@ def kill_what_is_left(folder: pathlib.Path):
 class Case(unittest.TestCase):
     """A test class with one daemon and one registry for all of its tests; each test begins and ends without sandboxes."""
     images = ("library/busybox:latest",)
-    config, flags, prefix = "", (), ()
+    config, flags, prefix, key = "", (), (), None
     maxDiff = None
 
     @classmethod
@@ -295,7 +298,7 @@ class Case(unittest.TestCase):
         cls.interfaces_before = interfaces()
         cls.addClassCleanup(cls.tear_down)
         cls.registry = Registry(cls.folder, cls.images) if cls.images else None
-        cls.daemon = Daemon(cls.folder, cls.config, cls.flags, cls.prefix)
+        cls.daemon = Daemon(cls.folder, cls.config, cls.flags, cls.prefix, key=cls.key)
 
     @classmethod
     def tear_down(cls):

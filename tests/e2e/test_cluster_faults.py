@@ -167,6 +167,20 @@ class Askers(ClusterCase):
     def test_whoever_asks_while_a_node_dies_is_answered_in_time(self):
         self.check_all_are_told(self.killed)
 
+    def test_a_sandbox_that_is_deleted_while_its_node_is_away_was_lost_with_it(self):
+        elsewhere = self.create_on(self.other)
+        with self.killed():
+            self.check_lost(self.node, self.sandbox)
+            self.client.want(204, "DELETE", self.path)
+            death = self.client.want(200, "GET", f"{self.path}/death")
+            self.assertEqual((death["cause"], death["node_id"]), ("node_lost", self.node.name))
+        self.client.want(204, "DELETE", f"/sandboxes/{elsewhere}")
+        told = self.client.want(200, "GET", f"/sandboxes/{elsewhere}/death")
+        self.assertEqual((told["cause"], told["node_id"]), ("asked", self.other.name))
+        self.back(self.node)
+        until("its node ended it", lambda: self.sandbox not in self.node.sandboxes())
+        self.assertEqual(self.client.want(200, "GET", f"{self.path}/death"), death)
+
     def test_a_sandbox_that_is_deleted_while_its_template_is_fetched_leaves_nothing(self):
         self.client.want(204, "DELETE", self.path)
         self.client.want(204, "DELETE", "/templates/busybox")

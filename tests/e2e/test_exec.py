@@ -1,10 +1,10 @@
 """The contract of exec, on one busybox sandbox."""
 import base64
 import concurrent.futures
-import http.client
 import json
 import unittest
 
+import contract
 from harness import Case, until
 
 
@@ -68,7 +68,7 @@ class Exec(Case):
         self.assertEqual([outcome["stdout"] for outcome in outcomes], [f"{n}\n{n}\n" for n in range(8)])
 
     def test_a_client_that_hangs_up_ends_its_command(self):
-        connection = http.client.HTTPConnection(self.client.address)
+        connection = contract.Connection(self.client.address)
         connection.request("POST", f"/api/v1/sandboxes/{self.sandbox_id}/exec",
                            json.dumps({"command": "sleep", "args": ["4242"], "timeout_ms": 0}),
                            {"Content-Type": "application/json"})

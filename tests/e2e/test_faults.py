@@ -1,5 +1,4 @@
 """The host's faults: a full disk, a kernel or a VMM that is missing or dies, a client that leaves."""
-import http.client
 import json
 import os
 import pathlib
@@ -8,6 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
+import contract
 from harness import BUILD, KERNEL, Case, OwnDaemon, until, vmm
 from leaks import files_below, processes_of, stopped_leaks
 from make_default_image import CONFIG
@@ -130,7 +130,7 @@ class WithoutADaemon(unittest.TestCase):
 
 class LeavingClients(Case):
     def post_and_leave(self, path, body):
-        connection = http.client.HTTPConnection(self.client.address)
+        connection = contract.Connection(self.client.address)
         connection.request("POST", f"/api/v1{path}", json.dumps(body), {"Content-Type": "application/json"})
         connection.close()
 
@@ -151,7 +151,7 @@ class LeavingClients(Case):
         self.addCleanup(self.restart_with, self.daemon.flags)
         self.restart_with([f"--oci.init_binary={odd_guest(self.folder, 'SILENT')}"])
         self.client.ready("silent", self.image("library/busybox:latest"))
-        connection = http.client.HTTPConnection(self.client.address)
+        connection = contract.Connection(self.client.address)
         connection.request("POST", "/api/v1/sandboxes", b'{"template":"silent"}', {"Content-Type": "application/json"})
         until("it waits for the guest", lambda: "handshake" in self.client.running_stages("boot"))
         connection.close()

@@ -1,12 +1,12 @@
 """Files of a sandbox, in and out."""
 import hashlib
-import http.client
 import io
 import os
 import tarfile
 import unittest
 import urllib.parse
 
+import contract
 from harness import Case, until
 
 
@@ -35,7 +35,7 @@ class Files(Case):
         self.sandbox_id = self.client.create("busybox", resources={"disk_mb": 3072})["id"]
         piece, path = os.urandom(1 << 20), f"/api/v1/sandboxes/{self.sandbox_id}/files?path=/root/gibibyte"
         before, most = self.daemon.memory(), 0
-        connection = http.client.HTTPConnection(self.client.address, timeout=120)
+        connection = contract.Connection(self.client.address, timeout=120)
         self.addCleanup(connection.close)
         connection.putrequest("PUT", path)
         connection.putheader("Content-Length", str(1 << 30))
@@ -124,7 +124,7 @@ class Files(Case):
 
     def test_an_upload_cut_in_the_middle_changes_nothing(self):
         self.file("PUT", "/root/f", b"old")
-        connection = http.client.HTTPConnection(self.client.address)
+        connection = contract.Connection(self.client.address)
         connection.putrequest("PUT", f"/api/v1/sandboxes/{self.sandbox_id}/files?path=/root/f")
         connection.putheader("Content-Length", "5000000")
         connection.endheaders(b"n" * 2_000_000)

@@ -1,13 +1,13 @@
 """Fork and snapshot, clause by clause as docs/fork.md has them."""
 import concurrent.futures
 import contextlib
-import http.client
 import json
 import os
 import signal
 import time
 import unittest
 
+import contract
 from copies import CLOCK_NS, SMALL, Copies
 from events import Events, gather
 from harness import Case, Client, OwnDaemon, until
@@ -244,7 +244,7 @@ class InFlight(Forked):
         path = f"/sandboxes/{parent}/exec"
         script = "echo before; touch /mem/{0}; while [ ! -e /mem/go ]; do sleep 0.05; done; echo after"
         terminal = WebSocket(self.client.address, f"/api/v1/sandboxes/{parent}/terminal?command=/bin/sh")
-        upload = http.client.HTTPConnection(self.client.address, timeout=60)
+        upload = contract.Connection(self.client.address, timeout=60)
         self.addCleanup(upload.close)
         upload.putrequest("PUT", f"/api/v1/sandboxes/{parent}/files?path=/root/half")
         upload.putheader("Content-Length", "2000")

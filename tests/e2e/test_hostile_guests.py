@@ -1,8 +1,8 @@
 """A guest whose init breaks the channel's rules, beside one that keeps them: it may end its own sandbox, nothing else."""
-import http.client
 import json
 import unittest
 
+import contract
 from events import Events, bytes_of
 from harness import Case, image_layout, until
 from stand_ins import odd_guest
@@ -80,7 +80,7 @@ class HostileGuests(Case):
         self.assert_harmless()
 
     def test_an_upload_that_is_never_granted_anything_stops_at_its_client(self):
-        connection = http.client.HTTPConnection(self.client.address, timeout=2)
+        connection = contract.Connection(self.client.address, timeout=2)
         self.addCleanup(connection.close)
         connection.putrequest("PUT", f"/api/v1/sandboxes/{self.hostile}/files?path=/big")
         connection.putheader("Content-Length", str(1 << 30))
@@ -97,7 +97,7 @@ class HostileGuests(Case):
             next(events)
             body = json.dumps({"command": "true", "env": {"LONG": "x" * 60_000}})
             for _ in range(1300):
-                connection = http.client.HTTPConnection(self.client.address, timeout=60)
+                connection = contract.Connection(self.client.address, timeout=60)
                 connection.request("POST", f"/api/v1/sandboxes/{self.hostile}/exec", body, {
                     "Content-Type": "application/json", "Accept": "text/event-stream"})
                 self.addCleanup(connection.close)

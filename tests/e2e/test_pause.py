@@ -1,6 +1,5 @@
 """Pause and resume, clause by clause as docs/fork.md has them."""
 import contextlib
-import http.client
 import json
 import os
 import pathlib
@@ -9,6 +8,7 @@ import signal
 import subprocess
 import unittest
 
+import contract
 from copies import SMALL, Copies
 from events import Events, gather
 from harness import Case, OwnDaemon, until
@@ -285,7 +285,7 @@ class InFlight(Paused):
         until("it listens", lambda: ":9000 " in self.sh(sandbox, "netstat -ltn"))
         connection = WebSocket(self.client.address, f"/api/v1/sandboxes/{sandbox}/tcp/9000")
         terminal = WebSocket(self.client.address, f"/api/v1/sandboxes/{sandbox}/terminal?command=/bin/sh")
-        upload = http.client.HTTPConnection(self.client.address, timeout=60)
+        upload = contract.Connection(self.client.address, timeout=60)
         self.addCleanup(upload.close)
         upload.putrequest("PUT", f"/api/v1/sandboxes/{sandbox}/files?path=/root/half")
         upload.putheader("Content-Length", "1000000")

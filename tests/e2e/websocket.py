@@ -1,8 +1,12 @@
 """A WebSocket client that does what it is told, right or wrong (RFC 6455)."""
 import base64
+import http.client
+import io
 import os
 import socket
 import struct
+
+import contract
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
@@ -28,10 +32,13 @@ class WebSocket:
         head, self.buffer = self.buffer.split(b"\r\n\r\n", 1)
         self.status = int(head.split()[1])
         self.head = head.decode()
+        exchange = contract.exchange("GET", path, self.status,
+                                     http.client.parse_headers(io.BytesIO(head.split(b"\r\n", 1)[1] + b"\r\n\r\n")))
         if self.status != 101:
             length = next(int(line.split(":")[1]) for line in self.head.splitlines() if line.lower().startswith("content-length"))
             while len(self.buffer) < length:
                 self.more()
+            exchange.check_body(self.buffer)
             raise Refused(self.status, self.buffer)
 
     def more(self):

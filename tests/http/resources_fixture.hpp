@@ -11,6 +11,8 @@
 #include "http/json/document.hpp"
 #include "http/resources/api.hpp"
 #include "memory_rows.hpp"
+#include "pipeline/events/event_ring.hpp"
+#include "pipeline/store/audit_trail.hpp"
 
 namespace nanobox::test {
 
@@ -122,13 +124,14 @@ inline TemplateDirectoryActor::behavior_type stand_in_templates(TemplateDirector
 /// The key "aaaa" is the admin's, whose they are, "bbbb" is ann's.
 class Resources {
 public:
-  Resources() {
+  explicit Resources(std::shared_ptr<AuditTrail> trail = nullptr) : audit(std::move(trail)) {
     auto services = std::make_shared<Services>();
     services->node_id = "here";
     services->boards = boards;
     services->driver_problem = kConflict;
     auto control = std::make_shared<ControlServices>();
     control->boards = boards;
+    control->events = events;
     ControlPlane plane{};
     plane.control = control;
     plane.sandboxes = system_.spawn(stand_in_sandboxes, stand_in, boards);
@@ -138,7 +141,8 @@ public:
                              .plane = std::move(plane),
                              .local = services,
                              .idempotency = std::make_shared<http::Idempotency>(std::make_shared<MemoryRows>()),
-                             .embedded_images = {}});
+                             .embedded_images = {},
+                             .audit = audit});
     Template entry;
     entry.owner = "admin";
     entry.name = "web";
@@ -164,6 +168,9 @@ public:
     http::add_file_routes(router, *api_);
     http::add_log_route(router, *api_);
     http::add_node_routes(router, *api_);
+    http::add_event_routes(router, *api_);
+    http::add_audit_route(router, *api_);
+    http::add_webhook_route(router, *api_);
     http::AuthRules rules;
     rules.keys = {{.name = "admin", .key = "aaaa"}, {.name = "ann", .key = "bbbb"}};
     edge_.emplace(std::move(router), http::ServerSettings{.auth = std::make_shared<http::Authenticator>(rules)});
@@ -217,9 +224,15 @@ public:
     boards->sandboxes.publish("sb-1", sandbox);
   }
   Services& services() { return *services_; }
+  std::uint16_t port() const { return edge_->port(); }
+  void begin_to_stop() { api_->stopping.request_stop(); }
+  http::Api& api() { return *api_; }
 
   std::shared_ptr<Boards> boards = std::make_shared<Boards>();
   std::shared_ptr<StandIn> stand_in = std::make_shared<StandIn>();
+  std::shared_ptr<EventRing> events = std::make_shared<EventRing>(kEventsKept);
+  std::shared_ptr<AuditTrail> audit;
+  static constexpr std::size_t kEventsKept = 100;
 
 private:
   static Json read(Client& client) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Reads every #include of ours and fails on one that points against the direction tools → http → actors → pipeline → config,
-on CAF below actors/, and on caf/all.hpp."""
+on CAF below actors/, on caf/all.hpp, and on loggers beside config/log.hpp."""
 import pathlib
 import re
 import sys
@@ -38,6 +38,8 @@ def objections(source: pathlib.Path):
             yield f"{path} includes caf/all.hpp: twice the compile time of the headers needed"
         elif name.startswith("caf/") and path.split("/")[0] in ("config", "pipeline", "guest"):
             yield f"{path} includes {name}: CAF is not seen below actors/"
+        if name.startswith("spdlog/") and path not in ("config/log.cpp", "config/log.hpp"):
+            yield f"{path} includes {name}: lines are logged by config/log.hpp"
 
 
 def main() -> int:

@@ -14,11 +14,14 @@
 
 namespace nanobox::cli {
 
+struct CommandSpec;
+
 /// What every command gets.
 struct Session {
   Environment environment;
   Interruption& interruption;
   Arguments arguments;
+  const std::vector<CommandSpec>& commands;  ///< all there are
 
   bool json() const { return arguments.has("json"); }
   /// @param may_start  start a server of our own where none answers
@@ -59,11 +62,13 @@ CommandSpec fork_command_spec();
 CommandSpec snapshot_command_spec();
 CommandSpec rm_command_spec();
 CommandSpec templates_command_spec();
+CommandSpec inspect_command_spec();
 CommandSpec logs_command_spec();
 CommandSpec doctor_command_spec();
 CommandSpec nodes_command_spec();
 CommandSpec node_command_spec();
 CommandSpec stats_command_spec();
+CommandSpec completion_command_spec();
 
 /// Options that all commands share.
 std::vector<Option> with_server(std::vector<Option> options);

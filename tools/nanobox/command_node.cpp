@@ -8,6 +8,7 @@
 #include "tools/nanobox/command.hpp"
 #include "tools/nanobox/json.hpp"
 #include "tools/nanobox/listing.hpp"
+#include "tools/nanobox/node_lines.hpp"
 #include "tools/nanobox/output.hpp"
 #include "tools/nanobox/table.hpp"
 
@@ -80,21 +81,14 @@ Result<int> ask_and_print(Session& session, ApiRequest request, std::string (*te
   return 0;
 }
 
-/// "2026-07-31T14:00:00.000Z (in 9m)".
-std::string time_text(const rapidjson::Value& node, std::string_view key) {
-  const auto time = json_text(node, key);
-  const auto age = age_text(time);
-  if (age.empty()) return time;
-  return time + " (" + (age.starts_with("in ") ? age : age + " ago") + ")";
-}
-
 std::string pool_text(const rapidjson::Value& pool) {
   const auto problem = json_text(pool, "problem");
   return count_text(pool, "ready") + " ready of " + count_text(pool, "min_ready") + " to " +
          count_text(pool, "max_ready") + (problem.empty() ? "" : "; " + problem);
 }
 
-/// A line for each thing that is known of the node.
+}  // namespace
+
 std::string node_lines(const rapidjson::Value& node) {
   Table lines({"id", json_text(node, "id")});
   const auto add = [&](std::string name, std::string text) {
@@ -102,7 +96,7 @@ std::string node_lines(const rapidjson::Value& node) {
   };
   add("status", status_text(node));
   add("reason", json_text(node, "reason"));
-  add("drain until", time_text(node, "drain_until"));
+  add("drain until", moment_text(json_text(node, "drain_until")));
   add("version", json_text(node, "version"));
   add("vmm", json_text(node, "vmm"));
   add("processors", used_text(node, "vcpu", ""));
@@ -121,6 +115,8 @@ std::string node_lines(const rapidjson::Value& node) {
   add("epoch", count_text(node, "epoch"));
   return lines.text();
 }
+
+namespace {
 
 std::string id_line(const rapidjson::Value& node) {
   return printable(json_text(node, "id")) + "\n";
@@ -161,7 +157,7 @@ Result<int> remove(Session& session) {
 /// How a person makes a node of a host with the token.
 std::string token_lesson(const rapidjson::Value& invitation) {
   const auto address = printable(json_text(invitation, "join_addr"));
-  const auto end = printable(time_text(invitation, "expires_at"));
+  const auto end = printable(moment_text(json_text(invitation, "expires_at")));
   return "\nIt lets one node join" + (end.empty() ? "" : ", until " + end) +
          ". On that host, put it into a file of mode 0600 and start:\n\n"
          "  (umask 077; cat >node.token)        paste the token, then Enter and Ctrl-D\n"

@@ -41,6 +41,20 @@ std::string end_text(const rapidjson::Value& process) {
   return code != nullptr && code->IsInt64() ? std::to_string(code->GetInt64()) : "";
 }
 
+Table process_head() {
+  return Table({"PROCESS", "PID", "STATE", "EXIT", "AGE", "OUTPUT", "KIND", "COMMAND"});
+}
+
+void add_process(Table& table, const rapidjson::Value& process) {
+  const auto bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(0, json_number(process, "output_bytes")));
+  table.add({json_text(process, "process_id"), std::to_string(json_number(process, "pid")), json_text(process, "state"),
+             end_text(process), age_text(json_text(process, "started_at")), format_byte_size(bytes),
+             json_flag(process, "terminal")   ? "terminal"
+             : json_flag(process, "detached") ? "detached"
+                                              : "attached",
+             command_text(process)});
+}
+
 Result<int> kill(Session& session) {
   const auto& words = session.arguments.words;
   const auto signal = session.arguments.value("signal").value_or("TERM");
@@ -80,6 +94,13 @@ Result<int> attach(Session& session) {
 
 }  // namespace
 
+std::optional<std::string> process_table(const rapidjson::Value& list) {
+  auto table = process_head();
+  if (const auto* items = json_member(list, "items"); items != nullptr && items->IsArray())
+    for (const auto& process : items->GetArray()) add_process(table, process);
+  return table.empty() ? std::nullopt : std::optional(table.text());
+}
+
 Result<int> list_processes(Session& session) {
   for (const char* filter : {"template", "status"})
     if (session.arguments.has(filter))
@@ -95,17 +116,8 @@ Result<int> list_processes(Session& session) {
     NANOBOX_TRY(print_json(NANOBOX_TRY(whole_list(client, path))));
     return 0;
   }
-  Table table({"PROCESS", "PID", "STATE", "EXIT", "AGE", "OUTPUT", "KIND", "COMMAND"});
-  NANOBOX_TRY(each_item(client, path, [&](const rapidjson::Value& process) {
-    const auto bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(0, json_number(process, "output_bytes")));
-    table.add({json_text(process, "process_id"), std::to_string(json_number(process, "pid")),
-               json_text(process, "state"), end_text(process), age_text(json_text(process, "started_at")),
-               format_byte_size(bytes),
-               json_flag(process, "terminal")   ? "terminal"
-               : json_flag(process, "detached") ? "detached"
-                                                : "attached",
-               command_text(process)});
-  }));
+  auto table = process_head();
+  NANOBOX_TRY(each_item(client, path, [&](const rapidjson::Value& process) { add_process(table, process); }));
   NANOBOX_TRY(print_text(table.text()));
   return 0;
 }

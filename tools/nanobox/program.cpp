@@ -66,8 +66,10 @@ int run_command(const Program& program, const CommandSpec& command, const std::v
     return 0;
   }
   Interruption interruption;
-  Session session{
-      .environment = process_environment(), .interruption = interruption, .arguments = std::move(*arguments)};
+  Session session{.environment = process_environment(),
+                  .interruption = interruption,
+                  .arguments = std::move(*arguments),
+                  .commands = program.commands};
   const auto code = command.run(session);
   if (code) return *code;
   if (code.error().code == ErrorCode::cancelled) return interruption.exit_code();

@@ -53,6 +53,13 @@ std::string age_text(std::string_view rfc3339) {
   return ahead ? "in " + text : text;
 }
 
+std::string moment_text(std::string_view rfc3339) {
+  const std::string time(rfc3339);
+  const auto age = age_text(time);
+  if (age.empty()) return time;
+  return time + " (" + (age.starts_with("in ") ? age : age + " ago") + ")";
+}
+
 std::string duration_text(std::int64_t milliseconds) {
   if (milliseconds < 1000) return std::to_string(milliseconds) + " ms";
   char text[48];

@@ -27,6 +27,9 @@ std::size_t columns_of(std::string_view text);
 /// "3m", "2h": how long ago an RFC 3339 time was; "" for none. In the future: "in 4m".
 std::string age_text(std::string_view rfc3339);
 
+/// "2026-01-02T03:04:05.000Z (3m ago)"; what is no RFC 3339 time as it is.
+std::string moment_text(std::string_view rfc3339);
+
 /// "850 ms", "3.1 s", "2m 05s".
 std::string duration_text(std::int64_t milliseconds);
 

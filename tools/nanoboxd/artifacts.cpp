@@ -1,7 +1,5 @@
 #include "tools/nanoboxd/artifacts.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <condition_variable>
 #include <list>
@@ -10,6 +8,7 @@
 
 #include "actors/disk_keeper.hpp"
 #include "actors/template_snapshot.hpp"
+#include "config/log.hpp"
 #include "pipeline/boot/snapshot/snapshot_store.hpp"
 #include "pipeline/cluster/artifact/fetch_artifact.hpp"
 #include "pipeline/cluster/artifact/open_artifact.hpp"
@@ -105,10 +104,11 @@ private:
       auto accepted = listener_.accept();
       if (!accepted) {
         if (accepted.error().code == ErrorCode::cancelled) return;
-        spdlog::warn("{}", describe(accepted.error()));
+        log_warn(LogComponent::cluster, {}, "{}", describe(accepted.error()));
         continue;
       }
-      if (auto served = serve(std::move(*accepted)); !served) spdlog::debug("{}", describe(served.error()));
+      if (auto served = serve(std::move(*accepted)); !served)
+        log_debug(LogComponent::cluster, {}, "{}", describe(served.error()));
     }
   }
 
@@ -181,7 +181,7 @@ Result<std::uint64_t> fetch_into_place(const Services& services, ByteStream& str
   // Another node may get it from here without its being read once more.
   const auto here = NANOBOX_TRY(place_on(services, name));
   if (auto noted = remember_manifest(fetched.manifest, here.files, here.chunks); !noted)
-    spdlog::warn("{}", describe(noted.error()));
+    log_warn(LogComponent::cluster, {}, "{}", describe(noted.error()));
   return fetched.received_bytes;
 }
 
@@ -225,7 +225,7 @@ private:
       if (bytes) return ArtifactOrigin{.source = to_string(source), .bytes = *bytes};
       // That a node does not have it says less than why another did not give it.
       if (bytes.error().code != ErrorCode::artifact_missing) {
-        spdlog::warn("{}", describe(bytes.error()));
+        log_warn(LogComponent::cluster, {}, "{}", describe(bytes.error()));
         failure = bytes.error();
       }
       failure.transient = true;

@@ -1,12 +1,12 @@
-#include <spdlog/sinks/stdout_color_sinks.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
 
+#include "config/log.hpp"
 #include "config/settings.hpp"
+#include "config/settings_page.hpp"
 #include "tools/nanoboxd/doctor.hpp"
 #include "tools/nanoboxd/serve.hpp"
 
@@ -19,6 +19,8 @@ Usage: nanoboxd [--role ROLE] [--config FILE] [--SECTION.KEY=VALUE ...]
 
   --config FILE     read this nanobox.toml (else /etc/nanobox/nanobox.toml, if present)
   --SECTION.KEY=V   set one key, e.g. --api.listen_addr=127.0.0.1:9000
+  --log-level L     trace, debug, info, warn, error or off ([log] level; [log] levels has one a component)
+  --log-format F    text or json, one line an event on stderr ([log] format)
   --role all        control plane and node in one (the default); with [cluster] listen_addr it takes further nodes
   --role control    control plane alone
   --role node       a node of a cluster; the first time with
@@ -26,6 +28,7 @@ Usage: nanoboxd [--role ROLE] [--config FILE] [--SECTION.KEY=VALUE ...]
     --token-file FILE    what nanobox node token printed, mode 0600
   --check-config    check the configuration and what it names, then end
   --print-config    print the whole configuration with its help, then end
+  --print-config-docs  print docs/configuration.md, then end
   --doctor [--json] say what this host can do and what is missing, then end
   --version         print the version, then end
   --help            this text
@@ -39,12 +42,12 @@ int complain(const Error& error) {
   return error.code == ErrorCode::config_invalid ? 2 : 1;
 }
 
-void set_up_log(const Settings::Log& log) {
-  spdlog::set_default_logger(spdlog::stderr_color_mt("nanoboxd"));
-  spdlog::set_level(spdlog::level::from_str(log.level));
+Result<void> start_log(const Settings::Log& log) {
+  const auto levels = NANOBOX_TRY(parse_log_levels(log.levels));
   const bool text = log.format.empty() ? ::isatty(STDERR_FILENO) == 1 : log.format == "text";
-  spdlog::set_pattern(text ? "%Y-%m-%d %H:%M:%S.%e %^%l%$ %v"
-                           : R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","message":"%v"})");
+  set_up_log(text ? LogFormat::text : LogFormat::json, log_level_named(log.level).value_or(LogLevel::info));
+  for (const auto& [component, level] : levels) set_log_level(component, level);
+  return {};
 }
 
 /// The value of `--name VALUE` or `--name=VALUE` at `at`, which moves behind it; nothing: it is another option.
@@ -74,6 +77,10 @@ int main_of(const std::vector<std::string>& args) {
   }
   if (has("--version")) {
     std::cout << "nanoboxd " NANOBOX_VERSION "\n";
+    return 0;
+  }
+  if (has("--print-config-docs")) {
+    std::cout << settings_page();
     return 0;
   }
   if (!loaded) return complain(loaded.error());
@@ -116,7 +123,7 @@ int main_of(const std::vector<std::string>& args) {
     if (problems.empty()) std::cout << "the configuration is fine\n";
     return problems.empty() ? 0 : 2;
   }
-  set_up_log(loaded->settings.log);
+  if (const auto started = start_log(loaded->settings.log); !started) return complain(started.error());
   if (doctor) return run_doctor(*loaded, as_json);
   const auto code = serve(std::move(*loaded), options);
   return code ? *code : complain(code.error());

@@ -1,11 +1,11 @@
 #include "tools/nanoboxd/membership.hpp"
 
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
 #include <caf/scoped_actor.hpp>
 #include <fstream>
 
+#include "config/log.hpp"
 #include "pipeline/cluster/identity/join_client.hpp"
 #include "pipeline/cluster/identity/private_file.hpp"
 #include "pipeline/json_text.hpp"
@@ -120,7 +120,7 @@ void Membership::keep_good() {
     if (renewed)
       identity_ = std::move(*renewed);
     else
-      spdlog::warn("{}", describe(renewed.error()));
+      log_warn(LogComponent::node, {}, "{}", describe(renewed.error()));
   }
 }
 
@@ -146,7 +146,8 @@ Result<JoinedNode> become_member(const LoadedSettings& loaded, const RoleOptions
   const auto place = NANOBOX_TRY(place_of(joined.grant, *address));
   NANOBOX_TRY(write_private_file(place_file(data), to_text(place)));
   NANOBOX_TRY(joined.identity.save(data));
-  spdlog::info("joined the cluster as {}", joined.identity.node_id());
+  log_info(LogComponent::node, {{"node", joined.identity.node_id()}}, "joined the cluster as {}",
+           joined.identity.node_id());
   return JoinedNode{.identity = std::move(joined.identity), .place = place};
 }
 

@@ -1,7 +1,6 @@
 #include "tools/nanoboxd/serve.hpp"
 
 #include <arpa/inet.h>
-#include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -12,6 +11,7 @@
 
 #include "actors/node.hpp"
 #include "config/data_folder.hpp"
+#include "config/log.hpp"
 #include "http/auth.hpp"
 #include "http/resources/api.hpp"
 #include "http/server.hpp"
@@ -24,6 +24,8 @@
 #include "pipeline/store/data_folder_lock.hpp"
 #include "tools/nanoboxd/artifacts.hpp"
 #include "tools/nanoboxd/membership.hpp"
+#include "tools/nanoboxd/recording.hpp"
+#include "tools/nanoboxd/service_notice.hpp"
 #include "tools/nanoboxd/services_setup.hpp"
 
 namespace nanobox {
@@ -90,9 +92,11 @@ sigset_t block_signals() {
 }
 
 void wait_for_the_end(const sigset_t& signals) {
+  tell_service_manager("READY=1");
   int signal = 0;
   sigwait(&signals, &signal);
-  spdlog::info("{}: stopping", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+  tell_service_manager("STOPPING=1");
+  log_info(LogComponent::daemon, {}, "{}: stopping", signal == SIGTERM ? "SIGTERM" : "SIGINT");
 }
 
 /// The part of the subnet that the control plane's own node gives addresses from: all of it where it takes no others.
@@ -158,20 +162,6 @@ private:
   Function function_;
 };
 
-void add_routes(http::Router& router, http::Api& api) {
-  http::add_template_routes(router, api);
-  http::add_sandbox_routes(router, api);
-  http::add_exec_route(router, api);
-  http::add_process_routes(router, api);
-  http::add_file_routes(router, api);
-  http::add_port_routes(router, api);
-  http::add_terminal_route(router, api);
-  http::add_log_route(router, api);
-  http::add_pipeline_routes(router, api);
-  http::add_node_routes(router, api);
-  http::add_health_routes(router, api);
-}
-
 /// One sink for all that want to know what became of requests; none where nobody does.
 http::ServedRequestSink all_of(std::vector<http::ServedRequestSink> sinks) {
   if (sinks.empty()) return nullptr;
@@ -181,7 +171,8 @@ http::ServedRequestSink all_of(std::vector<http::ServedRequestSink> sinks) {
 }
 
 /// Serves the API until a signal comes.
-Result<void> serve_api(const LoadedSettings& loaded, http::Api& api, const sigset_t& signals) {
+Result<void> serve_api(const LoadedSettings& loaded, http::Api& api, const Recording& recording,
+                       const sigset_t& signals) {
   const auto& settings = loaded.settings;
   http::ServerSettings server_settings;
   server_settings.listen_addr = settings.api.listen_addr;
@@ -189,13 +180,14 @@ Result<void> serve_api(const LoadedSettings& loaded, http::Api& api, const sigse
                                      settings.auth.allow_unauthenticated, settings.api.listen_addr, loaded.data_folder);
   // Each part that watches requests (metrics, audit, log) adds its sink here.
   std::vector<http::ServedRequestSink> sinks;
+  sinks.push_back(recording.sink());
   server_settings.served = all_of(std::move(sinks));
   http::Router router;
-  add_routes(router, api);
+  http::add_routes(router, api);
   server_settings.auth = std::make_shared<const http::Authenticator>(NANOBOX_TRY(std::move(rules)));
   auto server = NANOBOX_TRY(http::Server::start(server_settings, std::move(router)));
   NANOBOX_TRY(write_address(loaded.data_folder, server.address()));
-  spdlog::info("listening on {}", to_string(server.address()));
+  log_info(LogComponent::daemon, {}, "listening on {}", to_string(server.address()));
   wait_for_the_end(signals);
   api.ready = false;
   api.stopping.request_stop();
@@ -231,6 +223,7 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
     node.emplace();
     node->services = NANOBOX_TRY(set_up_services(loaded, store, NANOBOX_TRY(own_part(settings, *store))));
   }
+  Recording recording(loaded);
   ControlPlane plane;
   std::optional<ClusterPort> port;
   std::unique_ptr<JoinServer> joins;
@@ -242,6 +235,7 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
     if (port) caf::anon_send_exit(port->keeper, caf::exit_reason::user_shutdown);
     port.reset();
     stop_control_plane(system, plane);
+    recording.stop();
   };
   const AtEnd at_end(stop);
   if (node) node->node = NANOBOX_TRY(start_node(system, node->services));
@@ -252,6 +246,8 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
   control->snapshot_replicas = settings.cluster.snapshot_replicas;
   control->store = store;
   control->boards = std::make_shared<Boards>();
+  control->events = recording.events();
+  recording.start(system, control->boards);
   plane = NANOBOX_TRY(start_control_plane(system, control));
 
   // Not among the initializers: left half made, `api` would keep actors from being destroyed, for which CAF waits.
@@ -264,13 +260,17 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
                 .invite = {},
                 .idempotency = std::make_shared<http::Idempotency>(store),
                 .default_network_mode = settings.network.default_mode,
-                .embedded_images = embedded_images};
+                .embedded_images = embedded_images,
+                .version = std::string(kVersion),
+                .audit = recording.audit(),
+                .webhooks = recording.webhooks()};
   const auto run = [&]() -> Result<void> {
     if (authority) {
       port = NANOBOX_TRY(open_cluster_port(system, plane, *settings.cluster.listen_addr, authority->certificate()));
       joins = NANOBOX_TRY(start_join_server(system, plane, *authority, join_address(settings.cluster), port->address,
                                             settings.network.subnet));
-      spdlog::info("nodes join at {} and connect at {}", to_string(joins->address()), to_string(port->address));
+      log_info(LogComponent::cluster, {}, "nodes join at {} and connect at {}", to_string(joins->address()),
+               to_string(port->address));
       api.invite = [store, digest = authority->key_digest(), join_addr = to_string(joins->address())](
                        std::chrono::seconds lifetime) -> Result<http::Invitation> {
         const auto now = wall_now();
@@ -289,7 +289,7 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
       node->membership = join_node(system, node->node, local_door(system, plane), description, fetch);
       NANOBOX_TRY(await_node(plane, node->services->node_id, kLocalNode));
     }
-    return serve_api(loaded, api, signals);
+    return serve_api(loaded, api, recording, signals);
   };
   const auto outcome = run();
   api.plane = {};
@@ -330,10 +330,11 @@ Result<int> serve_node(LoadedSettings loaded, const RoleOptions& options, const 
   if (const auto host = own_host(place.control))
     description.data_addr = to_string(ListenAddress{*host, node.artifacts->address().port});
   else
-    spdlog::warn("{}", describe(host.error()));
+    log_warn(LogComponent::node, {}, "{}", describe(host.error()));
   node.membership = join_node(system, node.node, remote_door(system, place.control, identity), description,
                               fetch_over_tls(identity, place.control.host));
-  spdlog::info("node {} of the cluster of {}", node.services->node_id, to_string(place.control));
+  log_info(LogComponent::node, {{"node", node.services->node_id}}, "node {} of the cluster of {}",
+           node.services->node_id, to_string(place.control));
   wait_for_the_end(signals);
   return 0;
 }

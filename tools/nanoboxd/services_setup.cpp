@@ -1,11 +1,11 @@
 #include "tools/nanoboxd/services_setup.hpp"
 
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <fstream>
 
+#include "config/log.hpp"
 #include "config/sha256.hpp"
 #include "guest/embedded_init.hpp"
 #include "pipeline/boot/network/node_network.hpp"
@@ -74,9 +74,10 @@ Result<void> set_up_network(const Settings::Network& settings, const std::string
   if (started) {
     services.network = std::move(*started);
     if (!services.network->resolver_problem().empty())
-      spdlog::error("guests' names are not resolved: {}", services.network->resolver_problem());
+      log_error(LogComponent::network, {}, "guests' names are not resolved: {}", services.network->resolver_problem());
     if (!services.network->overlay_problem().empty())
-      spdlog::error("groups do not reach other nodes from here: {}", services.network->overlay_problem());
+      log_error(LogComponent::network, {}, "groups do not reach other nodes from here: {}",
+                services.network->overlay_problem());
     return {};
   }
   if (started.error().code == ErrorCode::config_invalid) return fail(started.error());
@@ -84,15 +85,15 @@ Result<void> set_up_network(const Settings::Network& settings, const std::string
   services.network_problem.code = ErrorCode::network_unavailable;
   if (services.network_problem.mend.empty())
     services.network_problem.mend = "use mode isolated; nanobox doctor tells what networks need";
-  spdlog::warn("sandboxes have no network: {}", describe(services.network_problem));
+  log_warn(LogComponent::network, {}, "sandboxes have no network: {}", describe(services.network_problem));
   return {};
 }
 
 Result<std::shared_ptr<VmmDriver>> make_driver(const LoadedSettings& loaded, const UidRange& uids, bool has_interface) {
   const auto probes = probe_vmms({.asked = loaded.settings.agent.vmm});
   for (const auto& probe : probes)
-    spdlog::info("{}: {}{}", to_string(probe.kind), probe.usable ? "works" : "does not work",
-                 probe.reason.empty() ? "" : ", " + probe.reason);
+    log_info(LogComponent::vm, {}, "{}: {}{}", to_string(probe.kind), probe.usable ? "works" : "does not work",
+             probe.reason.empty() ? "" : ", " + probe.reason);
   const auto kind = NANOBOX_TRY(choose_vmm(loaded.settings.agent.vmm, probes));
   QemuSettings settings;
   settings.kind = kind;
@@ -159,6 +160,8 @@ fs::path find_kernel(const LoadedSettings& loaded) {
     }
   };
   look(loaded.data_folder / "kernels", false);
+  std::error_code error;
+  look(fs::read_symlink("/proc/self/exe", error).parent_path().parent_path() / "lib/nanobox", false);
   look("/usr/lib/nanobox", false);
   if (newest.empty()) {
     const char* cache = std::getenv("NANOBOX_CACHE");
@@ -203,7 +206,7 @@ Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared
   services->boot_args = settings.firecracker.boot_args;
   services->kernel = find_kernel(loaded);
   if (services->kernel.empty())
-    spdlog::warn("no guest kernel was found: run guest/kernel/build, or set [firecracker] kernel");
+    log_warn(LogComponent::vm, {}, "no guest kernel was found: run guest/kernel/build, or set [firecracker] kernel");
   // A kernel that cannot be read is told where a VM wants it.
   services->kernel_digest = file_digest(services->kernel).value_or("");
   services->min_free_mb = settings.agent.min_free_mb;
@@ -219,7 +222,7 @@ Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared
     services->driver = std::move(*driver);
   } else {
     services->driver_problem = driver.error();
-    spdlog::error("no VMM works here: {}", describe(services->driver_problem));
+    log_error(LogComponent::vm, {}, "no VMM works here: {}", describe(services->driver_problem));
   }
   return services;
 }

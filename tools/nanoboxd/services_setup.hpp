@@ -16,7 +16,8 @@ Result<SharedServices> set_up_services(const LoadedSettings& loaded, std::shared
 Result<SpoolPlace> make_spool_place(const LoadedSettings& loaded);
 ImageSourceSettings image_sources(const Settings& settings);
 
-/// The newest vmlinux of DATA/kernels, /usr/lib/nanobox and the build's cache, or what the settings name; empty: none.
+/// The newest vmlinux of DATA/kernels, lib/nanobox beside our bin, /usr/lib/nanobox and the build's cache, or what the
+/// settings name; empty: none.
 std::filesystem::path find_kernel(const LoadedSettings& loaded);
 
 }  // namespace nanobox

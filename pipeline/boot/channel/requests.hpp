@@ -11,7 +11,7 @@
 
 namespace nanobox {
 
-/// All that makes one copy of a guest itself (docs/guest-channel.md, CONFIGURE). What an earlier one said is forgotten.
+/// All that makes one copy of a guest itself (docs/guest.md, CONFIGURE). What an earlier one said is forgotten.
 struct ConfigureMessage {
   std::string sandbox_id = {};
   std::string hostname = {};

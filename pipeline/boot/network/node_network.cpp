@@ -3,13 +3,13 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include <algorithm>
 #include <cstring>
 
+#include "config/log.hpp"
 #include "pipeline/boot/network/subnet.hpp"
 
 namespace nanobox {
@@ -176,7 +176,7 @@ Result<void> NodeNetwork::put_group(const std::string& name) {
 void NodeNetwork::put_group_or_warn(const std::string& name) {
   const std::lock_guard lock(overlay_mutex_);
   if (!overlay_) return;
-  if (const auto put = put_group(name); !put) spdlog::warn("{}", describe(put.error()));
+  if (const auto put = put_group(name); !put) log_warn(LogComponent::network, {}, "{}", describe(put.error()));
 }
 
 void NodeNetwork::start_resolver() {
@@ -310,7 +310,7 @@ Result<void> NodeNetwork::allow_forwarding() {
   if (forwards_) return {};
   if (!NANOBOX_TRY(forwards_packets())) {
     NANOBOX_TRY(forward_packets());
-    spdlog::info("net.ipv4.ip_forward is on now: a sandbox is to reach others");
+    log_info(LogComponent::network, {}, "net.ipv4.ip_forward is on now: a sandbox is to reach others");
   }
   forwards_ = true;
   return {};
@@ -332,7 +332,8 @@ Result<void> NodeNetwork::attach(const std::string& id, std::uint32_t address, c
   if (!done) {
     // Some of it may hold already, and more than was allowed before.
     if (network.address() && !network.change(held->rules.policy) && !network.detach())
-      spdlog::error("the network of {} is neither as it was nor as it was to be", id);
+      log_error(LogComponent::network, {{"sandbox", id}}, "the network of {} is neither as it was nor as it was to be",
+                id);
     const std::lock_guard names(mutex_);
     if (grouped) groups_.release(rules.group);
     return fail(done.error());
@@ -375,7 +376,8 @@ void NodeNetwork::release(const std::string& id) {
   const std::lock_guard own(held->mutex);
   held->released = true;
   const auto address = held->network.address();
-  if (const auto detached = held->network.detach(); !detached) spdlog::error("{}", describe(detached.error()));
+  if (const auto detached = held->network.detach(); !detached)
+    log_error(LogComponent::network, {}, "{}", describe(detached.error()));
   const bool was_in_group = std::exchange(held->in_group, false);
   {
     const std::lock_guard lock(mutex_);
@@ -403,14 +405,16 @@ Result<void> NodeNetwork::look_after() {
   const std::lock_guard host_lock(host_mutex_);
   if (stopped_) return {};
   if (!NANOBOX_TRY(host_.intact())) {
-    spdlog::warn("the nftables table of {} is gone, removed by another program; it is put back", settings_.bridge_name);
+    log_warn(LogComponent::network, {}, "the nftables table of {} is gone, removed by another program; it is put back",
+             settings_.bridge_name);
     NANOBOX_TRY(host_.load_table());
     to_reapply_ = true;
   }
   {
     const std::lock_guard lock(overlay_mutex_);
     if (overlay_)
-      if (const auto looked = overlay_->look_after(to_reapply_); !looked) spdlog::warn("{}", describe(looked.error()));
+      if (const auto looked = overlay_->look_after(to_reapply_); !looked)
+        log_warn(LogComponent::network, {}, "{}", describe(looked.error()));
   }
   if (!to_reapply_) return host_.refresh_uplink();
   const auto all = [&] {
@@ -442,7 +446,8 @@ void NodeNetwork::stop() {
     const std::lock_guard lock(mutex_);
     if (!by_id_.empty()) return;
   }
-  if (const auto removed = HostNetwork::remove(settings_); !removed) spdlog::error("{}", describe(removed.error()));
+  if (const auto removed = HostNetwork::remove(settings_); !removed)
+    log_error(LogComponent::network, {}, "{}", describe(removed.error()));
 }
 
 }  // namespace nanobox

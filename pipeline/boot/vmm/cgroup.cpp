@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <charconv>
 #include <csignal>
+#include <cstdlib>
 #include <optional>
 #include <set>
 #include <thread>
@@ -130,6 +131,13 @@ void find_marked(const fs::path& folder, const std::string& mark, int depth, std
     else if (depth > 0)
       find_marked(entry->path(), mark, depth - 1, found);
   }
+}
+
+/// The cgroup that a service manager keeps for VMs, named as in /proc/PID/cgroup.
+std::optional<fs::path> kept_for_vms(const CgroupMount& mount) {
+  const char* name = std::getenv("NANOBOX_CGROUP");
+  const auto folder = name == nullptr ? std::nullopt : own_cgroup(mount, std::string("0::") + name);
+  return folder && fs::exists(*folder / "cgroup.procs") ? folder : std::nullopt;
 }
 
 void enable_controllers(const fs::path& folder) {
@@ -296,7 +304,8 @@ bool CgroupHome::settle_v2(const std::vector<CgroupMount>& mounts, std::string_v
     support_.reasons.push_back("cgroup v2 is not mounted");
     return false;
   }
-  auto base = own_cgroup(*mount, own);
+  const auto kept = kept_for_vms(*mount);
+  auto base = kept ? kept : own_cgroup(*mount, own);
   if (!base) {
     support_.reasons.push_back("this process' cgroup lies outside of what is mounted on " +
                                mount->mount_point.string());
@@ -310,14 +319,16 @@ bool CgroupHome::settle_v2(const std::vector<CgroupMount>& mounts, std::string_v
   }
   const bool is_root = !fs::exists(*base / "cgroup.type");
   const fs::path leaf = *base / daemon_leaf;
-  const std::string self = std::to_string(::getpid());
+  // In a cgroup of its own the daemon moves itself alone; in one kept for VMs, whoever keeps it.
+  const auto movers = kept ? read_members(*base) : std::vector<int>{::getpid()};
   if (!is_root) {
     ::mkdir(leaf.c_str(), 0755);
-    if (auto moved = write_text(leaf / "cgroup.procs", self); !moved) {
-      ::rmdir(leaf.c_str());
-      support_.reasons.push_back("cgroup v2: " + describe(moved.error()));
-      return false;
-    }
+    for (const int pid : movers)
+      if (auto moved = write_text(leaf / "cgroup.procs", std::to_string(pid)); !moved) {
+        ::rmdir(leaf.c_str());
+        support_.reasons.push_back("cgroup v2: " + describe(moved.error()));
+        return false;
+      }
   }
   enable_controllers(*base);
   const fs::path home = *base / mark_;
@@ -327,7 +338,10 @@ bool CgroupHome::settle_v2(const std::vector<CgroupMount>& mounts, std::string_v
   const bool memory = has("memory.max"), cpu = has("cpu.max"), pids = has("pids.max");
   ::rmdir(home.c_str());
   if (!memory) {
-    if (!is_root && write_text(*base / "cgroup.procs", self)) ::rmdir(leaf.c_str());
+    if (!is_root) {
+      for (const int pid : movers) (void)write_text(*base / "cgroup.procs", std::to_string(pid));
+      ::rmdir(leaf.c_str());
+    }
     support_.reasons.push_back("cgroup v2: other processes live in " + base->string() +
                                ", so no limits can be set below it (run nanoboxd as a service with Delegate=yes)");
     return false;

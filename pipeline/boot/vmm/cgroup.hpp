@@ -64,7 +64,9 @@ private:
   std::vector<std::filesystem::path> folders_;
 };
 
-/// Where the cgroups of one data folder live: `nanobox-<hash of the data folder>/` below the daemon's own cgroup.
+/// Where the cgroups of one data folder live: `nanobox-<hash of the data folder>/` below the daemon's own cgroup, or
+/// with v2 below the one that $NANOBOX_CGROUP names: a service manager cannot start a daemon again in a cgroup below
+/// which VMs live on with limits.
 class CgroupHome {
 public:
   /// Finds out, by doing, what this host allows. With v2 this process may move into a leaf of its own, for a cgroup

@@ -15,6 +15,7 @@ nanobox_library(boot_confine
 
 # Static, so that it is small in memory, starts at once and needs nothing of the host; hence without sanitizers.
 add_executable(nanobox-vm-parent
+  vm_parent/cgroup_account.cpp
   vm_parent/confined.cpp
   vm_parent/keeper.cpp
   vm_parent/main.cpp

@@ -1,6 +1,7 @@
 #include "pipeline/boot/vmm/vm_exit_reason.hpp"
 
 #include <algorithm>
+#include <csignal>
 
 namespace nanobox {
 
@@ -25,6 +26,9 @@ std::string reason_of(const VmEnding& ending) {
   if (ending.guest_rebooted) return "the guest shut down";
   const auto words = last_words(ending.output);
   const auto said = words.empty() ? "" : ": " + words;
+  if (ending.status.signal == SIGKILL)
+    return "the VMM was killed by signal 9, which nanoboxd did not send: somebody did, or the host had no memory left" +
+           said;
   if (ending.status.signal) return "the VMM was killed by signal " + std::to_string(*ending.status.signal) + said;
   if (ending.status.exit_code) return "the VMM ended with code " + std::to_string(*ending.status.exit_code) + said;
   return "the VMM ended, and nobody recorded how" + said;

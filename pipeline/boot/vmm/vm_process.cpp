@@ -264,7 +264,7 @@ VmExitStatus VmProcess::exit_status(std::chrono::milliseconds patience) const {
     if (*process) ::waitid(P_PIDFD, static_cast<id_t>(process->get()), &info, WEXITED | WNOHANG);
   }
   auto status = recorded_exit(identity_.run_dir).value_or(VmExitStatus{});
-  status.oom_kills = cgroup_.oom_kills();
+  status.oom_kills = std::max(status.oom_kills, cgroup_.oom_kills());
   return status;
 }
 
@@ -288,9 +288,22 @@ std::optional<VmExitStatus> recorded_exit(const fs::path& run_dir) {
   std::string how;
   int number = 0;
   if (!(words >> how >> number)) return std::nullopt;
-  if (how == "exited") return VmExitStatus{.exit_code = number, .signal = {}};
-  if (how == "killed") return VmExitStatus{.exit_code = {}, .signal = number};
-  return std::nullopt;
+  VmExitStatus status;
+  if (how == "exited")
+    status.exit_code = number;
+  else if (how == "killed")
+    status.signal = number;
+  else
+    return std::nullopt;
+  // A parent of an earlier version does not say what its VMM took.
+  std::string word;
+  VmSpent spent;
+  std::uint64_t oom_kills = 0;
+  if (words >> word >> spent.cpu_us >> spent.memory_peak_bytes >> oom_kills && word == "spent") {
+    status.spent = spent;
+    status.oom_kills = oom_kills;
+  }
+  return status;
 }
 
 std::optional<VmProcessIdentity> recorded_identity(const fs::path& run_dir) {

@@ -14,6 +14,7 @@
 #include "pipeline/boot/vmm/confinement.hpp"
 #include "pipeline/boot/vmm/proc_identity.hpp"
 #include "pipeline/boot/vmm/root_entry.hpp"
+#include "pipeline/boot/vmm/vm_spent.hpp"
 
 namespace nanobox {
 
@@ -50,6 +51,7 @@ struct VmExitStatus {
   std::optional<int> exit_code;
   std::optional<int> signal;
   std::uint64_t oom_kills = 0;  ///< not 0: the memory limit was exceeded
+  std::optional<VmSpent> spent = {};
 };
 
 /// What another daemon needs to take a VMM over.

@@ -1,11 +1,10 @@
 #include "pipeline/cluster/identity/join_server.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <optional>
 #include <utility>
 
+#include "config/log.hpp"
 #include "pipeline/cluster/identity/join_token.hpp"
 #include "pipeline/cluster/identity/tls_stream.hpp"
 
@@ -64,7 +63,8 @@ void JoinServer::work(std::size_t slot) {
   for (;;) {
     auto accepted = listener_.accept();
     if (!accepted) {
-      if (accepted.error().code != ErrorCode::cancelled) spdlog::error("{}", describe(accepted.error()));
+      if (accepted.error().code != ErrorCode::cancelled)
+        log_error(LogComponent::cluster, {}, "{}", describe(accepted.error()));
       return;
     }
     serve(slot, std::move(*accepted));
@@ -76,7 +76,7 @@ void JoinServer::serve(std::size_t slot, TcpAccepted accepted) {
   auto stream = TlsStream::over(std::move(accepted.socket), context(), std::move(accepted.peer),
                                 {.idle = settings_.deadline, .until = until});
   if (!stream) {
-    spdlog::error("{}", describe(stream.error()));
+    log_error(LogComponent::cluster, {}, "{}", describe(stream.error()));
     return;
   }
   if (!enter(slot, stream->get())) return;
@@ -101,19 +101,19 @@ TlsContext JoinServer::context() {
     identity_ = std::move(*identity);
     context_ = std::move(*context);
   } else {
-    spdlog::error("{}", describe(context.error()));
+    log_error(LogComponent::cluster, {}, "{}", describe(context.error()));
   }
   return context_;
 }
 
 void JoinServer::converse(TlsStream& stream) {
   if (const auto shaken = stream.handshake(); !shaken) {
-    spdlog::info("{}", describe(shaken.error()));
+    log_info(LogComponent::cluster, {}, "{}", describe(shaken.error()));
     return;
   }
   const auto message = receive_message(stream);
   const auto answer = message ? consider(stream, *message) : Result<JoinAnswer>(fail(message.error()));
-  if (!answer) spdlog::info("refused {}: {}", stream.subject(), describe(answer.error()));
+  if (!answer) log_info(LogComponent::cluster, {}, "refused {}: {}", stream.subject(), describe(answer.error()));
   if (!answer && !can_answer(answer.error())) return;
   if (send_message(stream, answer ? to_json(*answer) : refusal_json(answer.error())) && stream.end())
     stream.linger(kFarewell);
@@ -129,7 +129,8 @@ Result<JoinAnswer> JoinServer::consider(const TlsStream& stream, std::string_vie
   const auto token = NANOBOX_TRY(redeem_token(*store_, std::exchange(request.token, {}), settings_.now()));
   auto answer = admit(request, csr, false);
   if (!answer)
-    if (const auto back = return_token(*store_, token); !back) spdlog::error("{}", describe(back.error()));
+    if (const auto back = return_token(*store_, token); !back)
+      log_error(LogComponent::cluster, {}, "{}", describe(back.error()));
   return answer;
 }
 

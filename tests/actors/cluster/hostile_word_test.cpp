@@ -27,6 +27,14 @@ protected:
     run.owner = "ann";
     return run;
   }
+  static SandboxDeath death_of(const std::string& id, const std::string& node_id) {
+    SandboxDeath death;
+    death.id = id;
+    death.owner = "ann";
+    death.node_id = node_id;
+    death.ended_at = wall_now();
+    return death;
+  }
   void tell_run(const RunRecord& run) {
     NodeNews news;
     news.runs.push_back(run);
@@ -47,6 +55,24 @@ TEST_CASE_METHOD(HostileFixture, "what a node says of another's sandbox counts f
   CHECK(status_of("sb-1") == "running");
   CHECK(control->boards->sandboxes.find("sb-1")->node_id == "n1");
   CHECK(victim->count("remove sb-1") == 0);
+}
+
+TEST_CASE_METHOD(HostileFixture, "a node tells of the end of its own sandboxes alone", "[cluster]") {
+  NodeNews news;
+  news.deaths = {death_of("sb-1", "n2"), death_of("sb-9", "n2")};
+  tell(hostile, news);
+  CHECK(control->boards->deaths.all().empty());
+
+  auto eves = death_of("sb-1", "n1");
+  eves.owner = "eve";
+  tell(victim, {.sandboxes = {},
+                .gone_sandboxes = {},
+                .templates = {},
+                .gone_templates = {},
+                .runs = {},
+                .pools = {},
+                .deaths = {eves}});
+  CHECK(control->boards->deaths.all().empty());
 }
 
 TEST_CASE_METHOD(HostileFixture, "sandboxes that nobody put there are ended, not taken over", "[cluster]") {
@@ -114,6 +140,17 @@ TEST_CASE_METHOD(HostileFixture, "a node that says too much is disconnected, and
   }
   SECTION("giant lists") {
     news.gone_sandboxes.resize(1'000'000);
+  }
+  SECTION("the end of another node's sandbox") {
+    news.deaths = {death_of("sb-1", "n1")};
+  }
+  SECTION("a giant console") {
+    news.deaths = {death_of("sb-2", "n2")};
+    news.deaths.front().console.assign(kDeathConsoleMax + 1, 'x');
+  }
+  SECTION("a console that is no text") {
+    news.deaths = {death_of("sb-2", "n2")};
+    news.deaths.front().console = "\xFF";
   }
 
   tell(hostile, news);

@@ -16,6 +16,18 @@ protected:
   static Error error_of(ErrorCode code) {
     return {.code = code, .attempted = "do it", .subject = "", .reason = "a stand-in says so", .mend = ""};
   }
+  static NodeNews ended(const std::string& id, DeathCause cause) {
+    SandboxDeath death;
+    death.id = id;
+    death.owner = "ann";
+    death.node_id = "n1";
+    death.cause = cause;
+    death.ended_at = wall_now();
+    NodeNews news;
+    news.deaths.push_back(death);
+    news.gone_sandboxes.push_back(id);
+    return news;
+  }
   bool is_stored(const std::string& id) const { return (*control->store->get(kPlacedSandboxKind, id)).has_value(); }
 
   nanobox::test::SharedNode node;
@@ -154,4 +166,50 @@ TEST_CASE_METHOD(DirectoryFixture, "the process' own node tells of what nobody k
   CHECK(local->admission.given_up.empty());
   CHECK(status_of("sb-old") == "running");
   CHECK(control->boards->templates.find("ann/old"));
+}
+
+TEST_CASE_METHOD(DirectoryFixture, "why a sandbox ended is known before it is gone, and after a restart", "[cluster]") {
+  have(node, "sb-1");
+
+  tell(node, ended("sb-1", DeathCause::vm_exit));
+
+  CHECK(status_of("sb-1") == "none");
+  REQUIRE(control->boards->deaths.find("sb-1"));
+  CHECK(control->boards->deaths.find("sb-1")->cause == DeathCause::vm_exit);
+  restart_control_plane();
+  REQUIRE(control->boards->deaths.find("sb-1"));
+  CHECK(control->boards->deaths.find("sb-1")->cause == DeathCause::vm_exit);
+}
+
+TEST_CASE_METHOD(DirectoryFixture, "a node tells after it connected anew why a sandbox ended meanwhile", "[cluster]") {
+  have(node, "sb-1");
+  die(node);
+
+  connect(node, {}, {template_of("busybox", "version 1")});
+  CHECK(status_of("sb-1") == "none");
+  auto told = ended("sb-1", DeathCause::expired);
+  told.gone_sandboxes.clear();
+  tell(node, told);
+
+  REQUIRE(control->boards->deaths.find("sb-1"));
+  CHECK(control->boards->deaths.find("sb-1")->cause == DeathCause::expired);
+}
+
+TEST_CASE_METHOD(DirectoryFixture, "a sandbox that is deleted while its node is away was lost with it", "[cluster]") {
+  have(node, "sb-1");
+  die(node);
+
+  const auto removed = remove("sb-1");
+
+  REQUIRE(removed->has_value());
+  REQUIRE(control->boards->deaths.find("sb-1"));
+  const auto death = *control->boards->deaths.find("sb-1");
+  CHECK(death.cause == DeathCause::node_lost);
+  CHECK(death.owner == "ann");
+  CHECK(death.reason.find("n1") != std::string::npos);
+  SECTION("whatever the node says later") {
+    connect(node, {sandbox_of("sb-1")}, {template_of("busybox", "version 1")});
+    tell(node, ended("sb-1", DeathCause::asked));
+    CHECK(control->boards->deaths.find("sb-1")->cause == DeathCause::node_lost);
+  }
 }

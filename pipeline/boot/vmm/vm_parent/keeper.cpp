@@ -2,13 +2,17 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+
+#include "pipeline/boot/vmm/vm_parent/cgroup_account.hpp"
 
 namespace nanobox {
 
@@ -23,6 +27,16 @@ void write_all(int fd, std::string_view bytes) {
     if (count <= 0) return;  // a full disk: the log is a help, not a promise
     bytes.remove_prefix(static_cast<std::size_t>(count));
   }
+}
+
+/// The line `spent CPU_US MEMORY_PEAK_BYTES OOM_KILLS`.
+std::string spent_line(const rusage& usage, std::string_view cgroup) {
+  const auto account = account_of(cgroup);
+  const auto microseconds = [](const timeval& time) { return std::int64_t{time.tv_sec} * 1'000'000 + time.tv_usec; };
+  const auto resident = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+  return "spent " + std::to_string(microseconds(usage.ru_utime) + microseconds(usage.ru_stime)) + " " +
+         std::to_string(account.memory_peak_bytes != 0 ? account.memory_peak_bytes : resident) + " " +
+         std::to_string(account.oom_kills) + "\n";
 }
 
 /// A new file of our own, whatever lay there.
@@ -78,7 +92,7 @@ void BoundedLog::finish() {
   file_.reset();
 }
 
-void keep_until_exit(const UniqueFd& pidfd, BoundedLog& log, int folder) {
+void keep_until_exit(const UniqueFd& pidfd, BoundedLog& log, int folder, std::string_view cgroup) {
   bool writable_by_someone = true;
   for (;;) {
     pollfd watched[] = {{.fd = pidfd.get(), .events = POLLIN, .revents = 0},
@@ -91,13 +105,15 @@ void keep_until_exit(const UniqueFd& pidfd, BoundedLog& log, int folder) {
     if (watched[0].revents != 0) break;
   }
   siginfo_t info{};
-  while (::waitid(P_PIDFD, static_cast<id_t>(pidfd.get()), &info, WEXITED) != 0)
+  rusage usage{};
+  // The C library's waitid does not tell what the child has used.
+  while (::syscall(SYS_waitid, P_PIDFD, pidfd.get(), &info, WEXITED, &usage) != 0)
     if (errno != EINTR) return;
   log.take();
   log.finish();
   const char* how = info.si_code == CLD_EXITED ? "exited " : "killed ";
   // Nobody is left to tell when the folder is gone: the VM was removed before it ended.
-  (void)write_record(folder, "exit", how + std::to_string(info.si_status) + "\n");
+  (void)write_record(folder, "exit", how + std::to_string(info.si_status) + "\n" + spent_line(usage, cgroup));
 }
 
 }  // namespace nanobox

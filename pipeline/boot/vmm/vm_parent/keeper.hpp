@@ -31,7 +31,8 @@ private:
   std::string tail_;
 };
 
-/// Waits for the end of the child held by `pidfd`, feeding the log, and records it as `exit` in the folder.
-void keep_until_exit(const UniqueFd& pidfd, BoundedLog& log, int folder);
+/// Waits for the end of the child held by `pidfd`, feeding the log, and records it, with what the child had taken, as
+/// `exit` in the folder. @param cgroup  the child's, as Cgroup::to_string
+void keep_until_exit(const UniqueFd& pidfd, BoundedLog& log, int folder, std::string_view cgroup);
 
 }  // namespace nanobox

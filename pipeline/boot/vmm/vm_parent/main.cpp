@@ -190,7 +190,7 @@ int keep(UniqueFd socket) {
   request->inherited.clear();
   drop_capabilities();
   BoundedLog log{std::move(started->log), request->run_dir.get()};
-  keep_until_exit(started->pidfd, log, request->run_dir.get());
+  keep_until_exit(started->pidfd, log, request->run_dir.get(), request->launch.cgroup);
   return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <csignal>
+#include <cstdlib>
 
 #include "config/child_process.hpp"
 #include "pipeline/boot/vmm/cgroup.hpp"
@@ -138,4 +139,27 @@ TEST_CASE("a v2 cgroup is entered by clone and ended by cgroup.kill, even where 
   int status = 0;
   CHECK(::waitpid(pid, &status, 0) == pid);
   CHECK(WTERMSIG(status) == SIGKILL);
+}
+
+TEST_CASE("VMs go below the v2 cgroup that NANOBOX_CGROUP names, where it has controllers", "[cgroup]") {
+  const auto mounts = cgroup_mounts(read_file("/proc/self/mountinfo"));
+  const auto unified = std::find_if(mounts.begin(), mounts.end(), [](const CgroupMount& mount) { return mount.v2; });
+  if (unified == mounts.end()) return;
+  const auto name = "nanobox-test-kept-" + std::to_string(::getpid());
+  const auto folder = unified->mount_point / name;
+  std::error_code error;
+  if (!std::filesystem::create_directory(folder, error)) return;
+  ::setenv("NANOBOX_CGROUP", (std::filesystem::path(unified->root) / name).c_str(), 1);
+  const auto home = CgroupHome::detect(own_data_folder());
+  ::unsetenv("NANOBOX_CGROUP");
+  if (home.support().version == CgroupVersion::v2) {
+    const auto cgroup = home.create("kept", {.memory_bytes = 1U << 20, .cpu_percent = 0, .max_pids = 8});
+    REQUIRE(cgroup);
+    CHECK(cgroup->to_string().starts_with("v2:" + folder.string() + "/nanobox-"));
+    CHECK(cgroup->remove());
+    std::filesystem::remove(folder / "nanobox-daemon", error);
+  } else {
+    CHECK(home.support().reasons.front() == "cgroup v2 has no memory controller in " + folder.string());
+  }
+  CHECK(std::filesystem::remove(folder, error));
 }
