@@ -43,8 +43,8 @@ std::vector<std::size_t> Grid::fitted_widths(std::size_t width) const {
   }
   while (widths.size() > 1 && sum_with_gaps(widths) > width) {
     const auto before = sum_with_gaps(widths) - widths.back();
-    // What is left of a column must be worth reading.
-    if (before + 4 <= width && widths.size() == widths_.size()) {
+    // What is left of a column must be worth reading; a part of a number would lie.
+    if (before + 4 <= width && widths.size() == widths_.size() && !columns_.back().right) {
       widths.back() = width - before;
       break;
     }

@@ -248,7 +248,7 @@ std::string slowest_line(Style style, const TopData& data, const TopState& state
 std::string title(Style style, const TopData& data, const TopState& state, std::size_t columns) {
   const auto right =
       clock_text(data.now_us) + " UTC, last " + window_text(state.window_sec) + (state.paused ? ", PAUSED" : "");
-  const auto left = "nanobox-inspect top  " + data.server;
+  const auto left = "NanoBox at " + data.server;
   const auto room = columns - std::min(columns, right.size() + 2);
   return painted(style, ink::reverse, fitted(style, fitted(style, left, room) + "  " + right, columns));
 }
