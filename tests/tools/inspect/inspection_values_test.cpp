@@ -181,6 +181,13 @@ TEST_CASE("a table shrinks what may shrink, then leaves the last columns out", "
   CHECK(grid.lines({}, 10)[1] == "a-ra~  12");
 }
 
+TEST_CASE("a number is shown whole or not at all", "[inspection]") {
+  Grid grid({{.head = "NAME"}, {.head = "MOVED", .right = true}});
+  grid.add({{"pull"}, {"16.9 KiB/s"}});
+  CHECK(grid.lines({}, 16)[1] == "pull  16.9 KiB/s");
+  CHECK(grid.lines({}, 12)[1] == "pull");
+}
+
 TEST_CASE("an older server's runs have their times in milliseconds", "[inspection]") {
   const auto run = read_run(parsed(R"({"id":"op-1","pipeline":"boot","status":"succeeded",
       "started_at":"2026-11-18T11:06:40.000Z","duration_ms":12,"stages":[{"name":"vm","status":"succeeded",
