@@ -2,7 +2,7 @@
 include(GNUInstallDirs)
 
 # Programs of tools/, each with its manual's section; a page is made of --help and of tools/manual/NAME.extra, if any.
-set(NANOBOX_PROGRAMS nanoboxd:8 nanobox:1)
+set(NANOBOX_PROGRAMS nanoboxd:8 nanobox:1 nanobox-inspect:1)
 
 set(manual_maker ${PROJECT_SOURCE_DIR}/tools/manual/make_manual.py)
 set(share ${PROJECT_BINARY_DIR}/share)

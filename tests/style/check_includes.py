@@ -18,7 +18,7 @@ MAY = {
     "guest": {"guest"},
     "tools": {"tools", "http", "actors", "pipeline", "config", "guest"},
     "tools/nanobox": {"tools/nanobox", "config", "http/api"},
-    "tools/inspect": {"tools/inspect", "config", "http/api"},
+    "tools/nanobox-inspect": {"tools/nanobox-inspect", "tools/nanobox", "config"},
 }
 FOLDERS = {path.split("/")[0] for path in MAY}
 
