@@ -11,6 +11,7 @@ import roots
 from machine import Machine, fetch_packages, until
 from run_packaging import DEB
 
+PAGE = pathlib.Path(__file__).resolve().parent.parent.parent / "docs/deployment.md"
 INSTALL = "apt-get -q -y --no-install-recommends -o Dpkg::Options::=--force-confold install {}"
 
 
@@ -95,6 +96,17 @@ class Installed(unittest.TestCase):
             nanobox rm --all; systemctl stop nanoboxd; systemctl start nanobox-node""")
         until("the node is ready", lambda: " ready " in self.machine.says(f"{nanobox} nodes"))
         self.machine.run("systemctl stop nanobox-node control; systemctl start nanoboxd")
+
+    def test_5_what_the_page_says_can_be_done(self):
+        """Each command of docs/deployment.md, but for the first block, which made the package."""
+        self.machine.run("mkdir -p /root/build/package && cp /root/next.deb /root/build/package/nanobox_next.deb")
+        blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+        self.assertIn("cpack", blocks[0])
+        self.assertGreater(len(blocks), 5)
+        for block in blocks[1:]:
+            with self.subTest(block):
+                self.machine.run(f"set -e; cd /root\n{block}")
+        self.assertEqual(self.machine.says("systemctl is-active nanoboxd"), "active\n")
 
     def test_6_removing_ends_sandboxes_and_keeps_data(self):
         self.machine.run("nanobox warmup busybox --name other && nanobox create other --timeout 3600")
