@@ -19,6 +19,13 @@ bool has_got_on(const RunView& before, const RunView& after) {
 
 }  // namespace
 
+RunFeed::RunFeed(RunQuery query, std::int64_t span_us) : query_(std::move(query)), span_us_(span_us) {
+  query_.status.reset();
+  query_.since_us.reset();
+  query_.newest_first = false;  // changes are told in the order they came
+  query_.limit = 0;
+}
+
 Result<void> RunFeed::refresh(cli::ApiClient& client, std::int64_t now_us, const Changed& changed) {
   std::set<std::string> seen;
   const auto keep = [&](const rapidjson::Value& json, RunView run) {
@@ -31,11 +38,9 @@ Result<void> RunFeed::refresh(cli::ApiClient& client, std::int64_t now_us, const
   for (const char* status : {"queued", "running"}) {
     auto going_on = query_;
     going_on.status = status;
-    going_on.since_us.reset();
     NANOBOX_TRY(each_run(client, going_on, keep));
   }
   auto latest = query_;
-  latest.status.reset();
   latest.since_us = std::max(now_us - span_us_, looked_us_ - kLate);
   NANOBOX_TRY(each_run(client, latest, keep));
   looked_us_ = now_us;

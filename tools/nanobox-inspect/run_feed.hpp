@@ -16,7 +16,7 @@ public:
 
   /// @param query    whose `since_us`, `status`, `limit` and order do not matter
   /// @param span_us  how long ago a run that ended may have been created
-  RunFeed(RunQuery query, std::int64_t span_us) : query_(std::move(query)), span_us_(span_us) {}
+  RunFeed(RunQuery query, std::int64_t span_us);
 
   /// @param changed  called for each run that is new or has got on
   Result<void> refresh(cli::ApiClient& client, std::int64_t now_us, const Changed& changed = {});
