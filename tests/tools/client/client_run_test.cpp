@@ -100,9 +100,9 @@ TEST_CASE_METHOD(Client, "only this user may read the private server's key", "[c
 
 TEST_CASE_METHOD(Client, "every command teaches by --help", "[client]") {
   const auto all = run({"--help"}).out;
-  for (const char* name :
-       {"run",    "exec", "shell",    "ps", "attach", "kill",      "cp",     "port-forward", "logs", "create", "pause",
-        "resume", "fork", "snapshot", "rm", "warmup", "templates", "doctor", "nodes", "node", "stats", "inspect"}) {
+  for (const char* name : {"run",       "exec",   "shell", "ps",     "attach", "kill",     "cp", "port-forward",
+                           "logs",      "create", "pause", "resume", "fork",   "snapshot", "rm", "warmup",
+                           "templates", "doctor", "nodes", "node",   "stats",  "inspect"}) {
     CHECK(all.find(std::string("\n  ") + name + " ") != std::string::npos);
     const auto help = run({name, "--help"});
     CHECK(help.exit.exit_code == 0);
