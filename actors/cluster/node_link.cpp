@@ -71,14 +71,12 @@ void watch_boards(Self self) {
     news.pools.push_back(*pool);
     tell(std::move(news));
   });
-  auto deaths = std::make_shared<Board<SandboxDeath>::Watch>(
-      boards.deaths.watch_all([tell](const std::string&, const auto& death) {
-        if (!death) return;
-        NodeNews news;
-        news.deaths.push_back(*death);
-        tell(std::move(news));
-      }));
-  self->attach_functor([deaths] { *deaths = {}; });
+  self->state.deaths = boards.deaths.watch_all([tell](const std::string&, const auto& death) {
+    if (!death) return;
+    NodeNews news;
+    news.deaths.push_back(*death);
+    tell(std::move(news));
+  });
 }
 
 template <class T>

@@ -38,6 +38,7 @@ struct NodeLinkState {
   Board<Template>::Watch templates;
   Board<RunRecord>::Watch runs;
   Board<PoolState>::Watch pools;
+  Board<SandboxDeath>::Watch deaths;
   std::uint64_t beats = 0;
   bool beating = false;  ///< the next beat is on its way
   NodeBeat last_beat;
