@@ -237,6 +237,10 @@ std::string to_json(const PipelineDescription& pipeline) {
     put(json, "retries");
     json.Uint(stage.retries);
     put_text_or_null(json, "undo", stage.undo);
+    put(json, "overlaps_next");
+    json.Bool(stage.overlaps_next);
+    put(json, "commits");
+    json.Bool(stage.commits);
     json.EndObject();
   }
   json.EndArray();

@@ -44,6 +44,8 @@ struct StageDescription {
   std::chrono::milliseconds deadline;
   unsigned retries;
   std::string_view undo;
+  bool overlaps_next = false;
+  bool commits = false;
 };
 
 /// What holds for a stage that says nothing else.
@@ -64,7 +66,7 @@ struct Pipeline {
 
   static constexpr std::array<StageDescription, size> describe() {
     return {StageDescription{Tags::name, Tags::concern, Tags::input, Tags::output, Tags::deadline, Tags::retries,
-                             Tags::undo}...};
+                             Tags::undo, Tags::overlaps_next, Tags::commits}...};
   }
 
 private:

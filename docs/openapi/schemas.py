@@ -445,6 +445,8 @@ ANSWERS = {
                         "deadline_ms": COUNT,
                         "retries": COUNT,
                         "undo": nullable(STRING),
+                        "overlaps_next": BOOLEAN,
+                        "commits": BOOLEAN,
                     }
                 )
             ),
