@@ -28,7 +28,8 @@ function(nanobox_flags target)
   # build by GCC; what works on many bytes has it all the same.
   if(NANOBOX_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=address,undefined
-                           -fno-sanitize=pointer-overflow,null,alignment,object-size,vptr,function
+                           -fno-sanitize=pointer-overflow,null,alignment,object-size,vptr
+                           $<$<CXX_COMPILER_ID:Clang>:-fno-sanitize=function>
                            -fno-sanitize-recover=all -fno-omit-frame-pointer)
     target_link_options(${target} PRIVATE -fsanitize=address,undefined)
   endif()
