@@ -549,7 +549,7 @@ ANSWERS = {
             "restarts": COUNT,
             "last_error": nullable(STRING),
             "unsteady": BOOLEAN,
-            "count": described(whole(1), "Of a kind of which there are many."),
+            "count": described(COUNT, "Of a kind of which there are many."),
         }
     ),
     "ActorPage": page_of("Actor"),
