@@ -4,6 +4,7 @@
 #include <array>
 #include <tuple>
 
+#include "config/utf8.hpp"
 #include "config/whole_number.hpp"
 #include "http/json/writer.hpp"
 
@@ -132,7 +133,9 @@ std::string note_of(const ServedRequest& request, std::string_view key) {
 }
 
 std::string cut(const std::string& text) {
-  return text.size() <= kTextMax ? text : text.substr(0, kTextMax) + "…";
+  if (text.size() <= kTextMax) return text;
+  const auto part = std::string_view(text).substr(0, kTextMax);
+  return std::string(part.substr(0, utf8_before_cut(part))) + "…";
 }
 
 }  // namespace
