@@ -8,9 +8,17 @@ namespace {
 
 using Self = caf::stateful_actor<EventLogState>*;
 
+/// Whether it follows from the loss of the node in this process: the daemon stops, or the supervisor has logged why.
+bool is_of_own_loss(const ControlServices& control, const NewEvent& event, const LogEntry& entry) {
+  if (event.node_id.empty() || event.node_id != control.local_node_id || entry.level < LogLevel::warn) return false;
+  const auto node = control.boards->nodes.find(event.node_id);
+  return node && node->state == NodeState::lost;
+}
+
 /// Whether somebody else has logged it: the run that failed, or the supervisor that is in this process.
 bool is_logged(const ControlServices& control, const NewEvent& event, const LogEntry& entry) {
   if (event.type == "supervision.restarted") return event.node_id.empty() || event.node_id == control.local_node_id;
+  if (is_of_own_loss(control, event, entry)) return true;
   if (event.type != "template.failed") return false;
   const auto run = control.boards->runs.find(entry.run);
   return run && run->status == RunStatus::failed;
