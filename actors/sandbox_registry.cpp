@@ -482,8 +482,8 @@ void expire(Self self) {
       pause_expired(self, sandbox->id);
       continue;
     }
-    log_info(LogComponent::sandbox, {{"sandbox", sandbox->id}}, "{}",
-             expired ? "its time is over" : "failed an hour ago");
+    log_debug(LogComponent::sandbox, {{"sandbox", sandbox->id}}, "{}",
+              expired ? "its time is over" : "failed an hour ago");
     self->state.removing[sandbox->id];
     end_sandbox(self, sandbox->id, DeathCause::expired,
                 "nobody kept it alive for " + std::to_string(sandbox->timeout_sec) + " s");
@@ -618,7 +618,7 @@ void vm_ended(Self self, const std::string& id, const std::string& reason) {
                                 *failed.failed_at));
   failed.expires_at.reset();
   failed.lineage.paused_state.clear();
-  log_warn(LogComponent::sandbox, {{"sandbox", id}}, "failed: {}", reason);
+  log_debug(LogComponent::sandbox, {{"sandbox", id}}, "it fails here: {}", reason);
   if (auto stored = store_sandbox(self, failed); !stored)
     log_error(LogComponent::sandbox, {{"sandbox", id}}, "{}", describe(stored.error()));
   look_again_at(self, *failed.failed_at + kFailedKept);

@@ -9,6 +9,7 @@
 #include <atomic>
 
 #include "config/clock.hpp"
+#include "config/log_levels.hpp"
 #include "config/utf8.hpp"
 
 namespace nanobox {
@@ -20,10 +21,12 @@ constexpr std::string_view kLevels[] = {"trace", "debug", "info", "warn", "error
 
 /// Asked on every line, by any thread, from before set_up_log on.
 struct LevelTable {
+  std::atomic<LogLevel> level{LogLevel::info};  ///< what was last set for all
   std::array<std::atomic<LogLevel>, kLogComponents> levels;
   LevelTable() { set(LogLevel::info); }
-  void set(LogLevel level) {
-    for (auto& each : levels) each = level;
+  void set(LogLevel all) {
+    level = all;
+    for (auto& each : levels) each = all;
   }
 };
 
@@ -240,6 +243,24 @@ void set_log_level(LogComponent component, LogLevel level) {
 
 LogLevel log_level(LogComponent component) {
   return level_of(component);
+}
+
+LogLevels log_levels() {
+  LogLevels now{.level = level_table().level};
+  for (std::size_t i = 0; i < kLogComponents; ++i)
+    if (const auto component = static_cast<LogComponent>(i); log_level(component) != now.level)
+      now.own.emplace(component, log_level(component));
+  return now;
+}
+
+void set_log_levels(const LogLevels& levels) {
+  // Each at once to what it shall be: no line gets lost on the way.
+  level_table().level = levels.level;
+  for (std::size_t i = 0; i < kLogComponents; ++i) {
+    const auto component = static_cast<LogComponent>(i);
+    const auto own = levels.own.find(component);
+    set_log_level(component, own == levels.own.end() ? levels.level : own->second);
+  }
 }
 
 bool logs(LogComponent component, LogLevel level) {

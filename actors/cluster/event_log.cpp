@@ -1,13 +1,35 @@
 #include "actors/cluster/event_log.hpp"
 
+#include "pipeline/events/log_entry.hpp"
+
 namespace nanobox {
 
 namespace {
 
 using Self = caf::stateful_actor<EventLogState>*;
 
+/// Whether it follows from the loss of the node in this process: the daemon stops, or the supervisor has logged why.
+bool is_of_own_loss(const ControlServices& control, const NewEvent& event, const LogEntry& entry) {
+  if (event.node_id.empty() || event.node_id != control.local_node_id || entry.level < LogLevel::warn) return false;
+  const auto node = control.boards->nodes.find(event.node_id);
+  return node && node->state == NodeState::lost;
+}
+
+/// Whether somebody else has logged it: the run that failed, or the supervisor that is in this process.
+bool is_logged(const ControlServices& control, const NewEvent& event, const LogEntry& entry) {
+  if (event.type == "supervision.restarted") return event.node_id.empty() || event.node_id == control.local_node_id;
+  if (is_of_own_loss(control, event, entry)) return true;
+  if (event.type != "template.failed") return false;
+  const auto run = control.boards->runs.find(entry.run);
+  return run && run->status == RunStatus::failed;
+}
+
 void tell(Self self, ChangeLog::Events events) {
-  for (auto& event : events) self->state.control->events->add(std::move(event));
+  const auto& control = *self->state.control;
+  for (auto& event : events) {
+    if (const auto entry = log_entry(event); !is_logged(control, event, entry)) write_log(entry);
+    control.events->add(std::move(event));
+  }
 }
 
 /// Hands what is published over to the actor.
@@ -18,9 +40,10 @@ auto hand_over(Self self) {
   };
 }
 
-/// Only what makes an event: progress comes many times a second.
+/// Only what makes an event or a line of the log: progress comes many times a second.
 bool matters(const RunRecord* run) {
-  return run != nullptr && run->pipeline == "warmup" && run->status == RunStatus::running;
+  if (run == nullptr) return false;
+  return run->status == RunStatus::failed || (run->pipeline == "warmup" && run->status == RunStatus::running);
 }
 
 void take_sandbox(Self self, const std::string& id, const Sandbox* sandbox) {
@@ -105,7 +128,9 @@ caf::behavior event_log(Self self, SharedControl control, std::shared_ptr<Change
         if (!is_stale(self, boards.templates, change)) take_template(self, change.key, change.value.get());
       },
       [self](const BoardChange<RunRecord>& change) {
-        if (change.value) tell(self, self->state.changes->run(*change.value));
+        if (!change.value) return;
+        tell(self, self->state.changes->run(*change.value));
+        if (change.value->status == RunStatus::failed) write_log(failed_run_entry(*change.value));
       },
       [self, &boards](const BoardChange<NodeStatus>& change) {
         if (!is_stale(self, boards.nodes, change)) take_node(self, change.key, change.value.get());

@@ -43,8 +43,9 @@ struct EventLogState {
   Board<ConcernHealth>::Watch concerns;
 };
 
-/// Makes events of what changes on the control plane's boards. What it told last outlives it in `changes`, so that one
-/// that is started anew tells what changed meanwhile, and nothing twice.
+/// Makes events of what changes on the control plane's boards, and lines of the log of those and of failed runs. What
+/// it told last outlives it in `changes`, so that one that is started anew tells what changed meanwhile, and nothing
+/// twice.
 caf::behavior event_log(caf::stateful_actor<EventLogState>* self, SharedControl control,
                         std::shared_ptr<ChangeLog> changes);
 

@@ -38,9 +38,6 @@ void tell(Self self, NodeStatus node, bool connected) {
   const bool changes = !before || before->state != node.state || before->cordoned != node.cordoned ||
                        before->draining != node.draining || before->drain_until != node.drain_until ||
                        before->epoch != node.epoch || before->capacity != node.capacity;
-  if (!before || before->state != node.state)
-    log_info(LogComponent::cluster, {{"node", node.node_id}}, "node {}: {}{}", node.node_id, to_string(node.state),
-             node.reason.empty() ? "" : ", " + node.reason);
   state.control->boards->nodes.publish(node.node_id, node);
   self->send(state.templates, node_atom_v, node);
   if (changes) self->send(state.sandboxes, node_atom_v, std::move(node));

@@ -81,7 +81,8 @@ NODE_ID, SANDBOX_ID = STRING, described(STRING, "`sb-` and a lower-case ULID.")
 STRINGS_BY_NAME = {"type": "object", "additionalProperties": STRING}
 ENCODING = one_of("utf-8", "base64")
 TEMPLATE_NAME = text(1, 63, "^[a-z0-9_][a-z0-9._-]*$", examples=["node22"])
-LEVELS = one_of("trace", "debug", "info", "warn", "error", "critical", "off")
+LEVELS = one_of("trace", "debug", "info", "warn", "error", "off")
+OWN_LEVELS = {name: LEVELS for name in ("daemon", "http", "warmup", "sandbox", "vm", "pool", "network", "node", "cluster", "events")}
 
 
 def texts_by_name(most, description):
@@ -198,7 +199,7 @@ REQUESTS = {
     ),
     "Drain": taken({"deadline_sec": whole(0, 86_400, default=600)}),
     "Invitation": taken({"lifetime_sec": whole(0, 604_800, default=3600)}),
-    "LogLevelsWanted": taken({"level": LEVELS, "levels": {"type": "object", "additionalProperties": LEVELS}}),
+    "LogLevelsWanted": taken({"level": LEVELS, "levels": taken(OWN_LEVELS)}, description="What is not there stays."),
 }
 
 PROBLEM = {
@@ -651,7 +652,11 @@ ANSWERS = {
     ),
     "DeathPage": page_of("Death"),
     "LogLevels": closed(
-        {"level": LEVELS, "levels": {"type": "object", "additionalProperties": LEVELS}, "components": list_of(STRING)}
+        {
+            "level": LEVELS,
+            "levels": closed(OWN_LEVELS, list(OWN_LEVELS), description="Of components that have another one."),
+            "components": list_of(one_of(*OWN_LEVELS)),
+        }
     ),
     "Health": closed({"status": {"const": "ok"}}),
     "Readiness": closed({"status": {"const": "ready"}}),

@@ -1,5 +1,6 @@
 #include "http/resources/api.hpp"
 #include "http/resources/deaths.hpp"
+#include "http/resources/log_levels.hpp"
 #include "http/resources/metrics.hpp"
 
 namespace nanobox::http {
@@ -20,6 +21,7 @@ void add_routes(Router& router, Api& api) {
   add_event_routes(router, api);
   add_audit_route(router, api);
   add_webhook_route(router, api);
+  add_log_level_routes(router);
   add_metrics_route(router, api.metrics);
   add_health_routes(router, api);
   add_description_route(router, api);

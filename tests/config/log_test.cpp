@@ -3,6 +3,8 @@
 #include <catch2/catch.hpp>
 #include <string>
 
+#include "config/log_levels.hpp"
+
 using namespace nanobox;
 
 namespace {
@@ -113,4 +115,16 @@ TEST_CASE("every component and level has a name that is found again") {
   for (const auto level :
        {LogLevel::trace, LogLevel::debug, LogLevel::info, LogLevel::warn, LogLevel::error, LogLevel::off})
     CHECK(log_level_named(to_string(level)) == level);
+}
+
+TEST_CASE("the levels in force are one for all and those that are others") {
+  const LevelsKept kept;
+  set_log_level(LogLevel::warn);
+  set_log_level(LogComponent::http, LogLevel::debug);
+  set_log_level(LogComponent::vm, LogLevel::warn);
+  CHECK(log_levels() == LogLevels{.level = LogLevel::warn, .own = {{LogComponent::http, LogLevel::debug}}});
+  const LogLevels wanted{.level = LogLevel::error, .own = {{LogComponent::pool, LogLevel::off}}};
+  set_log_levels(wanted);
+  CHECK(log_levels() == wanted);
+  CHECK(log_level(LogComponent::http) == LogLevel::error);
 }

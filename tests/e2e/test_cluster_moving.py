@@ -110,8 +110,8 @@ class Moving(ClusterCase):
         with self.dead(self.first):
             self.second.child.process.send_signal(signal.SIGSTOP)
             with self.meanwhile("POST", f"/sandboxes/{sandbox}/resume", {}):
-                handed = f"{sandbox}: node n2 has it from now on"
-                until("it is handed on", lambda: handed in self.control.log.read_text())
+                until("it is handed on", lambda: any(sandbox in line and "node n2 has it from now on" in line
+                                                     for line in self.control.log.read_text().splitlines()))
                 self.second.child.end(signal.SIGKILL)  # before it has read of it
                 self.control.child.end(signal.SIGKILL)
             self.control.start()

@@ -13,6 +13,7 @@
 #include "actors/node.hpp"
 #include "config/data_folder.hpp"
 #include "config/log.hpp"
+#include "http/access_log.hpp"
 #include "http/auth.hpp"
 #include "http/resources/api.hpp"
 #include "http/resources/metrics.hpp"
@@ -91,6 +92,18 @@ sigset_t block_signals() {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
   return signals;
+}
+
+/// @param node  null: there is none in this process
+void log_start(std::string_view role, const fs::path& data, const Services* node) {
+  const auto vmm = node == nullptr || !node->driver ? std::string() : std::string(to_string(node->driver->kind()));
+  log_info(LogComponent::daemon,
+           {{"version", kVersion},
+            {"role", role},
+            {"data", data.native()},
+            {"vmm", vmm},
+            {"kernel", node == nullptr ? std::string_view() : std::string_view(node->kernel.native())}},
+           "nanoboxd starts");
 }
 
 void wait_for_the_end(const sigset_t& signals) {
@@ -183,6 +196,7 @@ Result<void> serve_api(const LoadedSettings& loaded, http::Api& api, const Recor
   // Each part that watches requests (metrics, audit, log) adds its sink here.
   std::vector<http::ServedRequestSink> sinks;
   sinks.push_back(recording.sink());
+  sinks.push_back(http::access_log());
   std::shared_ptr<MetricsFeed> feed;
   if (settings.metrics.enabled) {
     feed = std::make_shared<MetricsFeed>(api.boards(), std::string(kVersion));
@@ -232,6 +246,7 @@ Result<int> serve_control(LoadedSettings loaded, bool has_node, const sigset_t& 
     node.emplace();
     node->services = NANOBOX_TRY(set_up_services(loaded, store, NANOBOX_TRY(own_part(settings, *store))));
   }
+  log_start(has_node ? "all" : "control", loaded.data_folder, node ? node->services.get() : nullptr);
   Recording recording(loaded);
   ControlPlane plane;
   std::optional<ClusterPort> port;
@@ -329,6 +344,7 @@ Result<int> serve_node(LoadedSettings loaded, const RoleOptions& options, const 
   RunningNode node;
   node.services = NANOBOX_TRY(
       set_up_services(loaded, NANOBOX_TRY(ControlStore::open(loaded.data_folder / "control.db")), place.part));
+  log_start("node", loaded.data_folder, node.services.get());
   caf::actor_system system(config);
   refuse_services(system);
   const AtEnd at_end([&] { node.stop(system, loaded.settings.agent.on_shutdown); });
@@ -356,8 +372,10 @@ Result<int> serve(LoadedSettings loaded, const RoleOptions& options) {
   ::umask(022);
   raise_descriptor_limit();
   const auto lock = NANOBOX_TRY(DataFolderLock::take(loaded.data_folder));
-  if (options.role == Role::node) return serve_node(std::move(loaded), options, signals);
-  return serve_control(std::move(loaded), options.role == Role::all, signals);
+  auto served = options.role == Role::node ? serve_node(std::move(loaded), options, signals)
+                                           : serve_control(std::move(loaded), options.role == Role::all, signals);
+  if (served) log_info(LogComponent::daemon, {}, "nanoboxd stopped");
+  return served;
 }
 
 }  // namespace nanobox
