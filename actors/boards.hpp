@@ -36,7 +36,7 @@ struct ConcernHealth {
 
 /// What readers may see without asking an actor. Each board has one writing actor.
 struct Boards {
-  Board<RunRecord> runs;          ///< run_recorder; by run id, the newest 1000
+  Board<RunRecord> runs;          ///< run_recorder; by run id, the newest that ended
   Board<Template> templates;      ///< template_registry; by owner + "/" + name
   Board<Sandbox> sandboxes;       ///< sandbox_registry; by id
   Board<Sandbox> kept_states;     ///< sandbox_registry; by saved_name: what is kept for other nodes (kept_states.hpp)

@@ -48,7 +48,7 @@ public:
 
   void add(const NodeStatus& node) {
     const auto& [capacity, beat] = std::tie(node.capacity, node.beat);
-    const auto set = [&](Family& family, double value) { add_value(family, {{"node", node.node_id}}, value); };
+    const auto set = [&, concern = name](Family& family, double value) { add_value(family, {{"node", node.node_id}}, value); };
     const auto& held = held_[node.node_id];
     set(sandboxes_, static_cast<double>(held.sandboxes));
     set(vcpus_, capacity.vcpu);
@@ -149,8 +149,8 @@ public:
     std::map<std::string, ConcernReport> known;
     for (const auto& report : reports) known.insert_or_assign(names(report.concern), report);
     for (const auto& [name, report] : known) {
-      const auto set = [&](Family& family, double value) {
-        add_value(family, {{"node", node}, {"concern", name}}, value);
+      const auto set = [&, concern = name](Family& family, double value) {
+        add_value(family, {{"node", node}, {"concern", concern}}, value);
       };
       set(actors_, static_cast<double>(report.count));
       if (!report.parent.empty()) continue;  // many of a kind: nobody measures them
