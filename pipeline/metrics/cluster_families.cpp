@@ -48,7 +48,7 @@ public:
 
   void add(const NodeStatus& node) {
     const auto& [capacity, beat] = std::tie(node.capacity, node.beat);
-    const auto set = [&, concern = name](Family& family, double value) { add_value(family, {{"node", node.node_id}}, value); };
+    const auto set = [&](Family& family, double value) { add_value(family, {{"node", node.node_id}}, value); };
     const auto& held = held_[node.node_id];
     set(sandboxes_, static_cast<double>(held.sandboxes));
     set(vcpus_, capacity.vcpu);
