@@ -179,7 +179,8 @@ public:
       into.reset();
       return true;
     }
-    return read(json, into.emplace());
+    // With a value: clang 14 takes a member's nested struct with defaults for not constructible without.
+    return read(json, into.emplace(T{}));
   }
   template <class T>
   static bool read(const rapidjson::Value& json, Boxed<T>& into) {

@@ -1,5 +1,7 @@
 #include "pipeline/run.hpp"
 
+#include <algorithm>
+
 #include "config/id.hpp"
 #include "pipeline/json_text.hpp"
 #include "pipeline/record_fields.hpp"
@@ -66,6 +68,15 @@ std::string_view to_string(RunStatus status) {
   return "unknown";
 }
 
+namespace {
+
+/// None where another node's clock, or the same one set back, has it end before it began.
+std::int64_t microseconds_until(PreciseTime end, PreciseTime start) {
+  return std::max<std::int64_t>(0, (end - start).count());
+}
+
+}  // namespace
+
 RunRecord make_run(std::string pipeline, std::string subject, std::string owner, std::string node_id,
                    const std::vector<StageDescription>& stages) {
   RunRecord run{.id = make_id("op"),
@@ -95,14 +106,14 @@ void stage_ended(RunRecord& run, std::size_t stage, PreciseTime now) {
   if (record.status != StageStatus::running) return;
   record.status = StageStatus::succeeded;
   if (record.total_bytes != 0) record.done_bytes = record.total_bytes;
-  record.duration_us = (now - record.started_at.value_or(now)).count();
+  record.duration_us = microseconds_until(now, record.started_at.value_or(now));
 }
 
 void stage_failed(RunRecord& run, std::size_t stage, Error error, PreciseTime now) {
   auto& record = run.stages.at(stage);
   record.status = StageStatus::failed;
   record.error = std::move(error);
-  record.duration_us = (now - record.started_at.value_or(now)).count();
+  record.duration_us = microseconds_until(now, record.started_at.value_or(now));
 }
 
 void run_ended(RunRecord& run, RunStatus status, const std::optional<Error>& error, PreciseTime now) {
@@ -161,8 +172,8 @@ void write_stages(JsonWriter& json, const RunRecord& run) {
     json.Uint(stage.attempts);
     put_start(json, stage.started_at);
     const auto duration_us = stage.status == StageStatus::running && stage.started_at
-                                 ? (precise_now() - *stage.started_at).count()
-                                 : stage.duration_us;
+                                 ? microseconds_until(precise_now(), *stage.started_at)
+                                 : std::max<std::int64_t>(0, stage.duration_us);
     put(json, "duration_ms");
     json.Int64(duration_us / 1000);
     put(json, "duration_us");
@@ -201,7 +212,8 @@ std::string to_json(const RunRecord& run) {
   put_start(json, run.started_at);
   put_time(json, "ended_at", in_milliseconds(run.ended_at));
   const auto duration_us =
-      run.started_at ? std::optional((run.ended_at.value_or(precise_now()) - *run.started_at).count()) : std::nullopt;
+      run.started_at ? std::optional(microseconds_until(run.ended_at.value_or(precise_now()), *run.started_at))
+                     : std::nullopt;
   put_number_or_null(json, "duration_ms", duration_us ? std::optional(*duration_us / 1000) : std::nullopt);
   put_number_or_null(json, "duration_us", duration_us);
   put_error(json, "error", run.error);

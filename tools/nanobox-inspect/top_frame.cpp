@@ -380,7 +380,7 @@ std::vector<RunView> ordered_runs(const TopData& data, RunOrder order) {
   if (order == RunOrder::slowest)
     std::ranges::stable_sort(runs, [](const auto& l, const auto& r) { return l.duration_us > r.duration_us; });
   if (order == RunOrder::failed)
-    std::ranges::stable_partition(runs, [](const auto& run) { return run.status == "failed"; });
+    std::stable_partition(runs.begin(), runs.end(), [](const auto& run) { return run.status == "failed"; });
   return runs;
 }
 
