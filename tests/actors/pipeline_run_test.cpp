@@ -55,8 +55,8 @@ template <int N>
 struct TestStage {
   using Input = int;
   using Output = int;
-  static constexpr std::string_view names[] = {"first", "second", "third"};
-  static constexpr std::string_view name = names[N], input = "int", output = "int", undo = N < 2 ? "undone" : "";
+  static constexpr std::string_view name = N == 0 ? "first" : N == 1 ? "second" : "third";
+  static constexpr std::string_view input = "int", output = "int", undo = N < 2 ? "undone" : "";
   static constexpr Concern concern = Concern::scheduler;
   static constexpr std::chrono::milliseconds deadline{10'000};
   static constexpr unsigned retries = N == 1 ? 2 : 0;
