@@ -22,6 +22,7 @@ METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 #: What a request may get before it is known what it asks for.
 BEFORE_ROUTES = {400, 401, 403, 408, 413, 431, 503}
 
+EVENTS_CHECKED = 200
 found, seen, is_on = [], collections.Counter(), False
 
 
@@ -163,6 +164,7 @@ class Exchange:
         self.operation = item.get(method.lower()) or (item.get("get") if method == "HEAD" else None)
         self.media_type = headers.get_content_type() if headers["Content-Type"] else None
         self.content = None
+        self.events = collections.Counter()
         self.check_head(item)
 
     def refuse(self, why):
@@ -229,7 +231,10 @@ class Exchange:
                 self.refuse(why)
 
     def check_event(self, name, data):
-        """An event's data (JSON, parsed)."""
+        """An event's data (JSON, parsed); of one kind the first ones, so that who reads a flood of them is not slow."""
+        self.events[name] += 1
+        if self.events[name] > EVENTS_CHECKED:
+            return
         events = (self.content or {}).get("text/event-stream", {}).get("x-events", {})
         schema = events.get(name) or events.get("any")
         if schema is None:
