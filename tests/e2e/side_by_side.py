@@ -28,15 +28,17 @@ def order(names):
     return sorted(names, key=rank)
 
 
-def _work(names, outcomes, run):
+def _work(names, taken, outcomes, run):
     own_network.enter()
     # A daemon that has mounts of its own begins with those there are: another class's disk would look like its own.
     own_network.leave_mounts()
     while True:
-        try:
-            name = names.get_nowait()
-        except queue.Empty:
+        with taken.get_lock():
+            at = taken.value
+            taken.value += 1
+        if at >= len(names):
             break
+        name = names[at]
         text = io.StringIO()
         try:
             outcomes.put((name, run(name, text), text.getvalue()))
@@ -48,10 +50,8 @@ def run(names, jobs, run_class, show):
     """Calls `run_class(name, stream)` for each class in one of `jobs` processes, `show(text)` with what it wrote, and
     returns the outcomes by name; None for one whose process could not run it, or ended."""
     context = multiprocessing.get_context("fork")
-    waiting, outcomes, told = context.Queue(), context.Queue(), {}
-    for name in order(names):
-        waiting.put(name)
-    workers = [context.Process(target=_work, args=(waiting, outcomes, run_class)) for _ in range(jobs)]
+    taken, outcomes, told = context.Value("i", 0), context.Queue(), {}
+    workers = [context.Process(target=_work, args=(order(names), taken, outcomes, run_class)) for _ in range(jobs)]
     for worker in workers:
         worker.start()
     while len(told) < len(names):
