@@ -46,6 +46,15 @@ def enter() -> bool:
     return True
 
 
+def enter_another() -> bool:
+    """A new network, whether or not the machine's was left before; False where this user cannot."""
+    global machine
+    if machine is not None:
+        join(machine)
+        machine = None
+    return enter()
+
+
 @contextlib.contextmanager
 def outside():
     """For this thread the machine's network, in which images are fetched."""

@@ -29,7 +29,7 @@ def order(names):
 
 
 def _work(names, taken, outcomes, run):
-    own_network.enter()
+    own_network.enter_another()
     # A daemon that has mounts of its own begins with those there are: another class's disk would look like its own.
     own_network.leave_mounts()
     while True:
