@@ -9,9 +9,15 @@ import http.client
 import json
 import pathlib
 import re
+import sys
 import urllib.parse
 
-import jsonschema
+try:
+    import jsonschema
+except ModuleNotFoundError:
+    # Debian's package is not for a python3 from elsewhere that comes first in PATH.
+    sys.path.append("/usr/lib/python3/dist-packages")
+    import jsonschema
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 #: What is described and not there yet: operations ("GET /path"), parameters ("GET /path ?name"), fields ("Schema.field").
