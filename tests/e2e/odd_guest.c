@@ -79,7 +79,8 @@ static void be_hostile(int channel, int console, uint32_t stream, const char* ru
   if (strcmp(rule, "unopened")) send_frame(channel, NANOBOX_OPENED, 0, 0, stream, "", 0);
   if (!strcmp(rule, "twice")) send_frame(channel, NANOBOX_OPENED, 0, 0, stream, "", 0);
   if (!strcmp(rule, "over"))
-    for (int i = 0; i < 16; ++i) send_frame(channel, NANOBOX_DATA, 0, NANOBOX_PART_STDOUT, stream, zeros, sizeof zeros);
+    for (int i = 0; i < 4096; ++i)
+      send_frame(channel, NANOBOX_DATA, 0, NANOBOX_PART_STDOUT, stream, zeros, sizeof zeros);
   if (!strcmp(rule, "foreign")) send_frame(channel, NANOBOX_DATA, 0, NANOBOX_PART_STDOUT, stream + 1000, "x", 1);
   if (!strcmp(rule, "long")) {
     uint8_t header[NANOBOX_FRAME_HEADER];
