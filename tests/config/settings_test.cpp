@@ -130,7 +130,8 @@ TEST_CASE_METHOD(SettingsFolder, "flags win over the environment, which wins ove
   CHECK(s.api.listen_addr.port == 3);
 }
 
-TEST_CASE_METHOD(SettingsFolder, "the options --log-level and --log-format are short for the keys of [log]", "[settings]") {
+TEST_CASE_METHOD(SettingsFolder, "the options --log-level and --log-format are short for the keys of [log]",
+                 "[settings]") {
   sources.args = {"--log-level", "debug", "--log-format=json"};
   const auto s = load();
   CHECK(s.log.level == "debug");
