@@ -1,4 +1,5 @@
 #include "actors/audit_log.hpp"
+
 #include "config/log.hpp"
 
 namespace nanobox {

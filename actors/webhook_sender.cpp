@@ -1,4 +1,5 @@
 #include "actors/webhook_sender.hpp"
+
 #include "config/log.hpp"
 
 namespace nanobox {

@@ -17,12 +17,6 @@ LogLevel level_of(const ServedRequest& request) {
   return request.status >= 500 && request.status != 503 ? LogLevel::warn : LogLevel::debug;
 }
 
-std::string_view note_of(const ServedRequest& request, std::string_view key) {
-  for (const auto& [name, value] : request.notes)
-    if (name == key) return value;
-  return {};
-}
-
 /// What it was about: the sandbox that a create made, too.
 std::string_view sandbox_of(const ServedRequest& request) {
   if (const auto noted = note_of(request, "sandbox"); !noted.empty()) return noted;

@@ -126,12 +126,6 @@ std::string detail_of(const ServedRequest& request) {
   return any ? json.take() : "";
 }
 
-std::string note_of(const ServedRequest& request, std::string_view key) {
-  for (const auto& [name, value] : request.notes)
-    if (name == key) return value;
-  return {};
-}
-
 std::string cut(const std::string& text) {
   if (text.size() <= kTextMax) return text;
   const auto part = std::string_view(text).substr(0, kTextMax);
@@ -149,7 +143,8 @@ std::optional<AuditEntry> audit_entry(const ServedRequest& request) {
   entry.peer = request.peer_address;
   entry.request_id = request.request_id;
   entry.action = std::move(*action);
-  for (const auto& subject : {note_of(request, "sandbox"), request.subject, note_of(request, "subject")})
+  for (const std::string_view subject :
+       {note_of(request, "sandbox"), std::string_view(request.subject), note_of(request, "subject")})
     if (entry.subject.empty()) entry.subject = subject;
   entry.method = to_string(request.method);
   entry.route = request.route;

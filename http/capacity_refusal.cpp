@@ -13,17 +13,12 @@ constexpr std::size_t kRecentMax = 1'000;
 constexpr std::array<std::string_view, 4> kCodes = {"no_capacity", "no_address", "network_unavailable",
                                                     "host_disk_full"};
 
-std::string note_of(const ServedRequest& request, std::string_view key) {
-  const auto found = std::ranges::find(request.notes, key, &std::pair<std::string, std::string>::first);
-  return found == request.notes.end() ? std::string() : found->second;
-}
-
 }  // namespace
 
 std::optional<CapacityRefusal> CapacityRefusals::seen(const ServedRequest& request, Clock::time_point now) {
   if (request.status != 503 && request.status != 429) return std::nullopt;
-  CapacityRefusal refusal{.code = note_of(request, "code"),
-                          .detail = note_of(request, "detail"),
+  CapacityRefusal refusal{.code = std::string(note_of(request, "code")),
+                          .detail = std::string(note_of(request, "detail")),
                           .method = std::string(to_string(request.method)),
                           .route = request.route,
                           .owner = request.owner,

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -26,6 +27,13 @@ struct ServedRequest {
   /// {"code", …} and {"detail", …}.
   std::vector<std::pair<std::string, std::string>> notes;
 };
+
+/// The first note of that name; empty where there is none.
+inline std::string_view note_of(const ServedRequest& request, std::string_view key) {
+  for (const auto& [name, value] : request.notes)
+    if (name == key) return value;
+  return {};
+}
 
 /// Called once a request, on any thread: must not block.
 using ServedRequestSink = std::function<void(const ServedRequest&)>;

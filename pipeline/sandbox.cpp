@@ -1,6 +1,7 @@
 #include "pipeline/sandbox.hpp"
 
 #include "pipeline/json_text.hpp"
+#include "pipeline/resources_json.hpp"
 
 namespace nanobox {
 
@@ -73,15 +74,7 @@ void put_sandbox(JsonWriter& json, const Sandbox& sandbox) {
   put_text(json, "node_id", sandbox.node_id);
   put_text_or_null(json, "ip", sandbox.ip.value_or(""));
   if (sandbox.former_ip) put_text(json, "former_ip", *sandbox.former_ip);
-  put(json, "resources");
-  json.StartObject();
-  put(json, "vcpu");
-  json.Uint(sandbox.resources.vcpu);
-  put(json, "memory_mb");
-  json.Uint(sandbox.resources.memory_mb);
-  put(json, "disk_mb");
-  json.Uint(sandbox.resources.disk_mb);
-  json.EndObject();
+  put_resources(json, sandbox.resources);
   put(json, "network");
   json.StartObject();
   put_text(json, "mode", sandbox.network.mode);

@@ -1,6 +1,7 @@
 #include "pipeline/template.hpp"
 
 #include "pipeline/json_text.hpp"
+#include "pipeline/resources_json.hpp"
 
 namespace nanobox {
 
@@ -75,18 +76,6 @@ std::optional<Prime> prime_at(const rapidjson::Value& object) {
                                .port = static_cast<std::uint16_t>(number_at(value["ready"], "port")),
                                .timeout_ms = static_cast<std::uint32_t>(number_at(value["ready"], "timeout_ms"))};
   return prime;
-}
-
-void put_resources(JsonWriter& json, const Resources& resources) {
-  put(json, "resources");
-  json.StartObject();
-  put(json, "vcpu");
-  json.Uint(resources.vcpu);
-  put(json, "memory_mb");
-  json.Uint(resources.memory_mb);
-  put(json, "disk_mb");
-  json.Uint(resources.disk_mb);
-  json.EndObject();
 }
 
 /// The members that the API's form and the store's have in common.

@@ -2,6 +2,7 @@
 
 #include "pipeline/json_text.hpp"
 #include "pipeline/record_fields.hpp"
+#include "pipeline/resources_json.hpp"
 
 namespace nanobox {
 
@@ -47,18 +48,6 @@ void write_usage(JsonWriter& json, const std::optional<SandboxUsage>& usage) {
   json.EndObject();
 }
 
-void write_resources(JsonWriter& json, const Resources& resources) {
-  put(json, "resources");
-  json.StartObject();
-  put(json, "vcpu");
-  json.Uint(resources.vcpu);
-  put(json, "memory_mb");
-  json.Uint(resources.memory_mb);
-  put(json, "disk_mb");
-  json.Uint(resources.disk_mb);
-  json.EndObject();
-}
-
 }  // namespace
 
 std::string to_json(const SandboxDeath& death) {
@@ -72,7 +61,7 @@ std::string to_json(const SandboxDeath& death) {
   put_text(json, "cause", to_string(death.cause));
   put_text(json, "reason", death.reason);
   put_text(json, "boot_path", death.boot_path);
-  write_resources(json, death.resources);
+  put_resources(json, death.resources);
   put_time(json, "created_at", death.created_at);
   put_time(json, "ended_at", death.ended_at);
   put_text(json, "console", death.console);

@@ -177,9 +177,8 @@ private:
   Function function_;
 };
 
-/// One sink for all that want to know what became of requests; none where nobody does.
+/// One sink for all that want to know what became of requests.
 http::ServedRequestSink all_of(std::vector<http::ServedRequestSink> sinks) {
-  if (sinks.empty()) return nullptr;
   return [sinks = std::move(sinks)](const http::ServedRequest& request) {
     for (const auto& sink : sinks) sink(request);
   };
