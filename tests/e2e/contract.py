@@ -20,10 +20,6 @@ except ModuleNotFoundError:
     import jsonschema
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-#: What is described and not there yet: operations ("GET /path"), parameters ("GET /path ?name"), fields ("Schema.field").
-NOT_YET_LANDED = {
-    kind: set(names) for kind, names in json.loads((ROOT / "tests/not_yet_landed.json").read_text()).items()
-}
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 #: What a request may get before it is known what it asks for.
 BEFORE_ROUTES = {400, 401, 403, 408, 413, 431, 503}
@@ -46,18 +42,13 @@ class Operation:
             (each["in"], each["name"]): each for each in item.get("parameters", []) + own.get("parameters", [])
         }
         self.body_content = own.get("requestBody", {}).get("content", {})
-        self.has_landed = str(self) not in NOT_YET_LANDED["operations"]
 
     def __str__(self):
         return f"{self.method} {self.template}"
 
     def queries(self):
-        """The described query parameters that the server knows by now, {name: schema}."""
-        return {
-            name: each
-            for (place, name), each in self.parameters.items()
-            if place == "query" and f"{self} ?{name}" not in NOT_YET_LANDED["parameters"]
-        }
+        """The described query parameters, {name: parameter}."""
+        return {name: each for (place, name), each in self.parameters.items() if place == "query"}
 
     @property
     def json_body(self):
@@ -96,10 +87,6 @@ class Description:
     def __init__(self, text: str):
         document = json.loads(text)
         self.version = document["info"]["version"]
-        schemas = document["components"]["schemas"]
-        for name in NOT_YET_LANDED["fields"]:
-            schema, field = name.split(".")
-            schemas[schema]["required"].remove(field)
         self.document = resolved(document)
         self.operations = {
             path: {method: Operation(method, path, item) for method in METHODS if method in item}
@@ -179,9 +166,9 @@ class Exchange:
     def check_head(self, item):
         if not self.headers["X-Request-Id"]:
             self.refuse("has no X-Request-Id")
-        if self.operation is None or (not self.operation.has_landed and self.status == 404):
+        if self.operation is None:
             allowed = BEFORE_ROUTES | ({405} if item else {404})
-            if self.status not in allowed and not (self.operation and self.status == 404):
+            if self.status not in allowed:
                 self.refuse("this method is not described" if item else "this path is not described")
             if self.status == 405 and not self.headers["Allow"]:
                 self.refuse("has no Allow")

@@ -139,20 +139,17 @@ class Described(Case, Copies):
         missing = [
             str(operation)
             for operation in contract.description().all()
-            if operation.has_landed and operation.id not in succeeded
+            if operation.id not in succeeded
         ]
         self.assertEqual(missing, [], "never succeeded")
 
     def ask(self, method, path, *body, status=200):
-        """Asks an operation that has landed."""
-        operation = contract.description().find(f"/api/v1{path}".partition("?")[0])[method.lower()]
-        return self.client.want(status, method, path, *body) if operation.has_landed else None
+        return self.client.want(status, method, path, *body)
 
     def use_server(self):
         for path in "/healthz", "/readyz", "/openapi.json":
             self.client.want(200, "GET", path)
-        if contract.description().operations["/metrics"]["get"].has_landed:
-            self.assertEqual(self.client.call("GET", "/metrics").status, 200)
+        self.assertEqual(self.client.call("GET", "/metrics").status, 200)
         self.problem(self.client.call("GET", "/no/such/path"), 404, "route_not_found")
         self.problem(self.client.call("PATCH", "/sandboxes"), 405, "method_not_allowed")
 
@@ -271,12 +268,10 @@ class Described(Case, Copies):
         for path in "/actors", "/audit", "/webhooks", "/deaths":
             self.ask("GET", path)
         levels = self.ask("GET", "/log")
-        if levels:
-            self.ask("PUT", "/log", {"level": levels["level"]})
-        if contract.description().operations["/api/v1/events"]["get"].has_landed:
-            with Events(self.client, "GET", "/events?follow=0") as events:
-                self.assertTrue(list(events))
-            self.client.want(200, "GET", "/events", headers={"Accept": "application/json"})
+        self.ask("PUT", "/log", {"level": levels["level"]})
+        with Events(self.client, "GET", "/events?follow=0") as events:
+            self.assertTrue(list(events))
+        self.client.want(200, "GET", "/events", headers={"Accept": "application/json"})
 
     def places(self):
         """What stands for the names of paths."""
@@ -301,7 +296,7 @@ class Described(Case, Copies):
     def test_a_body_is_refused_beyond_the_limits_and_not_within(self):
         place = self.places()
         for operation in contract.description().all():
-            if not operation.json_body or operation.is_forwarded or not operation.has_landed:
+            if not operation.json_body or operation.is_forwarded:
                 continue
             schema, path = operation.json_body["schema"], place(operation)
             examples = [example["value"] for example in operation.json_body["examples"].values()]
@@ -320,7 +315,7 @@ class Described(Case, Copies):
     def test_a_parameter_is_refused_beyond_the_limits_and_not_within(self):
         place = self.places()
         for operation in contract.description().all():
-            if operation.is_forwarded or operation.method == "HEAD" or not operation.has_landed:
+            if operation.is_forwarded or operation.method == "HEAD":
                 continue
             required = {name: "/etc" for name, each in operation.queries().items() if each.get("required")}
             for name, parameter in operation.queries().items():
@@ -343,16 +338,6 @@ class Described(Case, Copies):
         with self.subTest(operation=str(operation), path=path):
             self.assertIn(answer.status, (400, 422), answer)
             self.assertIn(pointer, self.pointers(answer), answer)
-
-    def test_what_has_landed_stands_in_the_list_no_more(self):
-        run = self.client.want(200, "GET", "/pipelines/runs")["items"][0]
-        there = {f"Run.{name}" for name in run} | {f"Stage.{name}" for name in run["stages"][0]}
-        self.assertEqual(contract.NOT_YET_LANDED["fields"] & there, set())
-        # What is taken though it is listed is caught by the client itself.
-        for parameter in contract.NOT_YET_LANDED["parameters"]:
-            with self.subTest(parameter):
-                method, path, name = parameter.format(id="op-1").split()
-                self.assertIn(self.client.call(method, f"{path}{name}=no-such-value").status, (400, 404))
 
     def test_the_description_is_served_with_the_servers_version(self):
         served = self.client.want(200, "GET", "/openapi.json")
